@@ -1,0 +1,129 @@
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { FaissVisionError } from './error';
+
+const load = createRequire(__filename);
+const root = join(__dirname, '..');
+
+/** One native addon, loaded at the first call: whoever only searches never needs libtorch. */
+function lazily<T>(name: string, unavailable: (reason: string) => FaissVisionError): () => T {
+  let addon: T | undefined;
+  return () => {
+    if (addon !== undefined) return addon;
+    const file = join(root, 'build', 'Release', `${name}.node`);
+    try {
+      addon = load(file) as T;
+    } catch (error) {
+      throw unavailable(error instanceof Error ? error.message.split('\n')[0]! : String(error));
+    }
+    if (threads !== undefined) (addon as ThreadSetting).setThreads(threads);
+    loaded.push(addon as ThreadSetting);
+    return addon;
+  };
+}
+
+interface ThreadSetting {
+  setThreads(threads: number): void;
+}
+
+const loaded: ThreadSetting[] = [];
+let threads: number | undefined;
+
+/**
+ * How many threads FAISS, OpenMP and torch use for one operation, in the whole process; without it, one for each core.
+ * @throws ERR_INVALID_ARGUMENT unless a whole number from 1 to 1024
+ */
+export function setThreads(count: number): void {
+  if (!Number.isInteger(count) || count < 1 || count > 1024) {
+    throw new FaissVisionError('ERR_INVALID_ARGUMENT', `\`threads\` must be a whole number from 1 to 1024, got ${String(count)}`);
+  }
+  threads = count;
+  for (const addon of loaded) addon.setThreads(count);
+}
+
+export interface NativeAnnOptions {
+  dimension: number;
+  threshold: number;
+  k?: number | undefined;
+  metric?: string | undefined;
+  device?: string | undefined;
+}
+
+export interface NativeSearchResult {
+  indices: BigInt64Array;
+  scores: Float32Array;
+  found: Uint8Array;
+}
+
+export interface NativeAnn {
+  add(vectors: Float32Array, ids: unknown): Promise<number[]>;
+  addSync(vectors: Float32Array, ids: unknown): number[];
+  search(vectors: Float32Array): Promise<NativeSearchResult>;
+  searchSync(vectors: Float32Array): NativeSearchResult;
+  erase(ids: unknown): Promise<number>;
+  clear(): Promise<void>;
+  save(path: string): Promise<void>;
+  load(path: string): Promise<void>;
+  close(): Promise<void>;
+  size(): number;
+  describe(): { dimension: number; k: number; threshold: number; metric: 'cosine' | 'l2'; bytes: number };
+}
+
+export interface AnnAddon extends ThreadSetting {
+  Ann: new (options?: NativeAnnOptions) => NativeAnn;
+  info(): { faiss: string; simd: string; blas: string; blasKernels: string; threads: number };
+}
+
+export const annAddon = lazily<AnnAddon>(
+  'ann',
+  (reason) =>
+    new FaissVisionError('ERR_ADDON_UNAVAILABLE', `the search addon could not be loaded (${reason}). In a clone, npm run setup builds it.`),
+);
+
+export interface NativeFaceRecognizerOptions {
+  model: string;
+  weights: string;
+  detectorWeights: string;
+  minFaceSize?: number | undefined;
+  device?: string | undefined;
+  precision?: string | undefined;
+}
+
+export interface NativeFaces {
+  /** For each face x, y, width, height, score and five landmarks x, y: 15 numbers. */
+  boxes: Float32Array;
+  /** For each face `dimension` numbers. */
+  features: Float32Array;
+}
+
+export interface NativeImage {
+  data: Uint8Array | Uint8ClampedArray;
+  width: number;
+  height: number;
+  channels: number;
+  order?: string | undefined;
+  stride?: number | undefined;
+}
+
+export interface NativeFaceRecognizer {
+  load(): Promise<{ dimension: number; chipSize: number; threshold: number; metric: 'l2' | 'cosine' }>;
+  warmUp(images: NativeImage[]): Promise<void>;
+  faces(image: NativeImage): Promise<NativeFaces>;
+  embed(chips: Uint8Array): Promise<Float32Array>;
+  close(): Promise<void>;
+}
+
+export interface VisionAddon extends ThreadSetting {
+  FaceRecognizer: new (options: NativeFaceRecognizerOptions) => NativeFaceRecognizer;
+  info(): { torch: string; threads: number; simd: string };
+}
+
+export const visionAddon = lazily<VisionAddon>(
+  'vision',
+  (reason) =>
+    new FaissVisionError(
+      'ERR_VISION_UNAVAILABLE',
+      `faces and depth need vision.node and libtorch, which could not be loaded (${reason}). ` +
+        'Install libtorch (on Debian and Ubuntu: apt-get install libtorch-dev) and build it with npm run setup; search works without.',
+    ),
+);

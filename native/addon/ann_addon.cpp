@@ -1,0 +1,46 @@
+#include <napi.h>
+#include <omp.h>
+
+#include <faiss/Index.h>
+#include <faiss/utils/utils.h>
+
+#include "addon/ann_binding.h"
+#include "addon/environment.h"
+#include "addon/threads.h"
+#include "ann/blas.h"
+
+namespace faiss_vision {
+namespace {
+
+void prepareThread() {
+    // OpenMP keeps the number for each thread by itself.
+    if (const int threads = threadSetting()) omp_set_num_threads(threads);
+}
+
+Napi::Value info(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    auto object = Napi::Object::New(env);
+    object.Set("faiss", std::to_string(FAISS_VERSION_MAJOR) + "." + std::to_string(FAISS_VERSION_MINOR) + "." +
+                            std::to_string(FAISS_VERSION_PATCH));
+    object.Set("simd", faiss::get_compile_options());
+    const BlasInfo blas = blasInfo();
+    object.Set("blas", blas.config);
+    object.Set("blasKernels", blas.kernels);
+    const int set = threadSetting();
+    object.Set("threads", set != 0 ? set : omp_get_max_threads());
+    return object;
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+    Environment::open(env, prepareThread);
+    exports.Set("Ann", AnnBinding::define(env));
+    exports.Set("setThreads", Napi::Function::New(env, setThreads, "setThreads"));
+    exports.Set("info", Napi::Function::New(env, info, "info"));
+    return exports;
+}
+
+} // namespace
+} // namespace faiss_vision
+
+static Napi::Object initAnn(Napi::Env env, Napi::Object exports) { return faiss_vision::init(env, exports); }
+NODE_API_MODULE(ann, initAnn)

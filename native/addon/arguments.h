@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <napi.h>
+
+namespace faiss_vision {
+
+/// Numbers that came in an array: a copy of a small one, a pointer into a large one, which `held` keeps alive.
+/// JavaScript hands over only large arrays that nobody can detach or resize meanwhile (lib/buffers.ts).
+template <class T>
+class Input {
+public:
+    Input(const T* data, size_t size, Napi::Value owner) : size_(size) {
+        if (size * sizeof(T) <= kCopied) copy_.assign(data, data + size);
+        else { pinned_ = data; held_.push_back(owner); }
+    }
+    const T* data() const { return pinned_ != nullptr ? pinned_ : copy_.data(); }
+    size_t size() const { return size_; }
+    /// For Environment::submit; empty after a copy.
+    std::vector<Napi::Value> takeHeld() { return std::move(held_); }
+
+private:
+    static constexpr size_t kCopied = 64 * 1024; // below this a copy is cheaper than keeping a reference
+    size_t size_;
+    const T* pinned_ = nullptr;
+    std::vector<T> copy_;
+    std::vector<Napi::Value> held_;
+};
+
+/// Throws ERR_INVALID_ARGUMENT: "`name` must be <expected>, got <value>".
+[[noreturn]] void refuse(const std::string& name, const std::string& expected, Napi::Value came);
+
+/// A short description of a value for messages: "undefined", "-1", "a Float64Array of 3".
+std::string describe(Napi::Value value);
+
+/// A whole number in [min, max], from a number or a bigint.
+int64_t integerArgument(Napi::Value value, const std::string& name, int64_t min, int64_t max);
+
+/// A finite number.
+float numberArgument(Napi::Value value, const std::string& name);
+
+std::string stringArgument(Napi::Value value, const std::string& name);
+
+/// One of the given words; returns its place among them.
+size_t wordArgument(Napi::Value value, const std::string& name, const std::vector<std::string>& words);
+
+/// One or more vectors in one Float32Array. Throws ERR_INVALID_ARGUMENT, ERR_DETACHED, ERR_EMPTY_INPUT or
+/// ERR_DIMENSION_MISMATCH.
+Input<float> vectorsArgument(Napi::Value value, const std::string& name, int dimension);
+
+/// Bytes of a Uint8Array, Buffer or Uint8ClampedArray.
+Input<uint8_t> bytesArgument(Napi::Value value, const std::string& name);
+
+/// Ids from 0 to 2^53 - 1: one number or bigint, an array of them or a BigInt64Array. Throws ERR_INVALID_ID.
+std::vector<int64_t> idsArgument(Napi::Value value, const std::string& name);
+
+} // namespace faiss_vision

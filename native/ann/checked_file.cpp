@@ -1,0 +1,201 @@
+#include "ann/checked_file.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "error.h"
+
+namespace faiss_vision {
+namespace {
+
+constexpr char kMagic[8] = {'F', 'V', 'I', 'N', 'D', 'E', 'X', '1'};
+
+struct Trailer {
+    uint64_t indexBytes;
+    uint64_t extraBytes;
+    uint64_t checksum;
+    char magic[8];
+};
+static_assert(sizeof(Trailer) == 32, "the trailer is read and written as it lies in memory");
+
+class Descriptor {
+public:
+    explicit Descriptor(int fd) : fd_(fd) {}
+    ~Descriptor() { if (fd_ >= 0) ::close(fd_); }
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+    int get() const { return fd_; }
+
+private:
+    int fd_;
+};
+
+Error failed(const char* code, const std::string& path, const char* what, int error) {
+    return Error(code, std::string("could not ") + what + " " + path + ": " + std::strerror(error));
+}
+
+class HashingWriter : public faiss::IOWriter {
+public:
+    HashingWriter(int fd, const std::string& path) : fd_(fd), path_(path), state_(XXH3_createState()), buffer_(1 << 20) {
+        name = path;
+        XXH3_64bits_reset(state_.get());
+    }
+
+    size_t operator()(const void* from, size_t size, size_t count) override {
+        put(from, size * count);
+        return count;
+    }
+
+    void put(const void* from, size_t bytes) {
+        XXH3_64bits_update(state_.get(), from, bytes);
+        putUnhashed(from, bytes);
+    }
+
+    void putUnhashed(const void* from, size_t bytes) {
+        written_ += bytes;
+        if (used_ + bytes > buffer_.size()) flush();
+        if (bytes >= buffer_.size()) return writeAll(static_cast<const uint8_t*>(from), bytes);
+        std::memcpy(buffer_.data() + used_, from, bytes);
+        used_ += bytes;
+    }
+
+    void flush() {
+        writeAll(buffer_.data(), used_);
+        used_ = 0;
+    }
+
+    uint64_t checksum() const { return XXH3_64bits_digest(state_.get()); }
+    uint64_t written() const { return written_; }
+
+private:
+    struct Free {
+        void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
+    };
+
+    void writeAll(const uint8_t* from, size_t bytes) {
+        while (bytes > 0) {
+            const ssize_t n = ::write(fd_, from, std::min(bytes, size_t{1} << 30));
+            if (n < 0 && errno == EINTR) continue;
+            if (n < 0) throw failed("ERR_FILE_WRITE", path_, "write", errno);
+            from += n;
+            bytes -= n;
+        }
+    }
+
+    int fd_;
+    std::string path_;
+    std::unique_ptr<XXH3_state_t, Free> state_;
+    std::vector<uint8_t> buffer_; // FAISS writes some fields four bytes at a time
+    size_t used_ = 0;
+    uint64_t written_ = 0;
+};
+
+// Removes the temporary file unless it got its final name.
+class Temporary {
+public:
+    explicit Temporary(const std::string& path) {
+        static std::atomic<unsigned> counter{0}; // two saves of one process to one path must not share a name
+        name_ = path + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+    }
+    ~Temporary() { if (!renamed_) ::unlink(name_.c_str()); }
+    Temporary(const Temporary&) = delete;
+    Temporary& operator=(const Temporary&) = delete;
+
+    const char* name() const { return name_.c_str(); }
+    void renameTo(const std::string& path) {
+        if (::rename(name(), path.c_str()) != 0) throw failed("ERR_FILE_WRITE", path, "rename the new file to", errno);
+        renamed_ = true;
+    }
+
+private:
+    std::string name_;
+    bool renamed_ = false;
+};
+
+} // namespace
+
+void CheckedFile::write(const std::string& path, const std::vector<uint8_t>& extra,
+                        const std::function<void(faiss::IOWriter&)>& writeIndex) {
+    Temporary temporary(path);
+    const Descriptor file(::open(temporary.name(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    if (file.get() < 0) throw failed("ERR_FILE_WRITE", path, "write", errno);
+
+    HashingWriter writer(file.get(), path);
+    writeIndex(writer);
+    Trailer trailer{};
+    trailer.indexBytes = writer.written();
+    trailer.extraBytes = extra.size();
+    writer.put(extra.data(), extra.size());
+    writer.put(&trailer, offsetof(Trailer, checksum));
+    trailer.checksum = writer.checksum();
+    std::memcpy(trailer.magic, kMagic, sizeof kMagic);
+    writer.putUnhashed(&trailer.checksum, sizeof trailer - offsetof(Trailer, checksum));
+    writer.flush();
+    if (::fsync(file.get()) != 0) throw failed("ERR_FILE_WRITE", path, "sync", errno);
+    temporary.renameTo(path);
+
+    // The name itself is only on the disk once its folder is.
+    const size_t slash = path.rfind('/');
+    const std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+    const Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (directory.get() < 0 || ::fsync(directory.get()) != 0) throw failed("ERR_FILE_WRITE", folder, "sync the folder", errno);
+}
+
+CheckedFile::CheckedFile(const std::string& path) {
+    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (file.get() < 0) throw failed(errno == ENOENT ? "ERR_FILE_NOT_FOUND" : "ERR_FILE_READ", path, "open", errno);
+    struct stat status;
+    if (::fstat(file.get(), &status) != 0) throw failed("ERR_FILE_READ", path, "read", errno);
+    if (!S_ISREG(status.st_mode)) throw Error("ERR_FILE_READ", "could not read " + path + ": not a regular file");
+    size_ = status.st_size;
+    const auto refuse = [&](const std::string& why) { return Error("ERR_INDEX_CORRUPT", path + " " + why); };
+    if (size_ < sizeof(Trailer)) throw refuse("is cut off or of another kind: " + std::to_string(size_) + " bytes");
+
+    void* const mapped = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
+    if (mapped == MAP_FAILED) throw failed("ERR_FILE_READ", path, "map", errno);
+    ::madvise(mapped, size_, MADV_SEQUENTIAL);
+    data_ = static_cast<const uint8_t*>(mapped);
+    try {
+        Trailer trailer;
+        std::memcpy(&trailer, data_ + size_ - sizeof trailer, sizeof trailer);
+        if (std::memcmp(trailer.magic, kMagic, sizeof kMagic) != 0) {
+            throw refuse("is cut off or of another kind: its end is not one that a save writes");
+        }
+        const uint64_t content = size_ - sizeof trailer;
+        if (trailer.indexBytes > content || trailer.extraBytes != content - trailer.indexBytes) {
+            throw refuse("was changed: its lengths do not add up to its size of " + std::to_string(size_) + " bytes");
+        }
+        if (XXH3_64bits(data_, content + offsetof(Trailer, checksum)) != trailer.checksum) {
+            throw refuse("was changed: its checksum does not fit");
+        }
+        indexBytes_ = trailer.indexBytes;
+        extra_.assign(data_ + indexBytes_, data_ + content);
+    } catch (...) {
+        ::munmap(mapped, size_);
+        throw;
+    }
+}
+
+CheckedFile::~CheckedFile() { ::munmap(const_cast<uint8_t*>(data_), size_); }
+
+size_t CheckedFile::Reader::operator()(void* to, size_t size, size_t count) {
+    if (size == 0) return count;
+    const size_t whole = std::min(count, left_ / size);
+    std::memcpy(to, at_, whole * size);
+    at_ += whole * size;
+    left_ -= whole * size;
+    return whole;
+}
+
+} // namespace faiss_vision
