@@ -1,0 +1,32 @@
+import * as os from 'node:os';
+import * as path from 'node:path';
+
+/** Where everything fetched or built for this user lives: FAISS_VISION_CACHE, else the XDG cache folder's faiss-vision. */
+export function cacheFolder(): string {
+  const { FAISS_VISION_CACHE, XDG_CACHE_HOME } = process.env;
+  if (FAISS_VISION_CACHE) return path.resolve(FAISS_VISION_CACHE);
+  // The XDG base directory specification: a relative path there counts as not set.
+  const base = XDG_CACHE_HOME && path.isAbsolute(XDG_CACHE_HOME) ? XDG_CACHE_HOME : path.join(os.homedir(), '.cache');
+  return path.join(base, 'faiss-vision');
+}
+
+/** The folder of the converted weights: FAISS_VISION_MODELS, else `models` in the cache. */
+export function modelsFolder(): string {
+  const { FAISS_VISION_MODELS } = process.env;
+  return FAISS_VISION_MODELS ? path.resolve(FAISS_VISION_MODELS) : path.join(cacheFolder(), 'models');
+}
+
+/** The folder of the demo's and the tests' photos. */
+export function photosFolder(): string {
+  return path.join(cacheFolder(), 'photos');
+}
+
+/** The folder of the packages' own files, kept so that weights can be converted again without a network. */
+export function downloadsFolder(): string {
+  return path.join(cacheFolder(), 'downloads');
+}
+
+/** Path of a model's converted weights. The file need not be there: `ensureModels()` puts it there. */
+export function modelPath(model: 'mtcnn' | 'resnet128'): string {
+  return path.join(modelsFolder(), `${model}.safetensors`);
+}
