@@ -1,0 +1,103 @@
+import { readFile, stat } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { types } from 'node:util';
+import { FaissVisionError } from '../error';
+import { checkSize, invalid } from './check';
+import type { ImageInput, Pixels } from './input';
+import { isRawImage, rawPixels } from './raw';
+
+/** An encoded picture and how to name it in a message. */
+interface Encoded {
+  bytes: Buffer;
+  what: string;
+}
+
+/**
+ * A picture's pixels: 8-bit sRGB, three channels or, where the picture has an opacity, four; turned
+ * upright as its EXIF orientation says. Of an animation the first frame. Raw pixels pass through uncopied.
+ *
+ * @param name what messages call this argument
+ * @throws ERR_INVALID_ARGUMENT for what is no image input, ERR_IMAGE_NOT_FOUND for a path that names no
+ *   readable file, ERR_IMAGE_EMPTY for one of no bytes, ERR_IMAGE_TOO_LARGE above 2^26 pixels,
+ *   ERR_IMAGE_DECODE for anything that is not a whole picture
+ */
+export async function decode(input: ImageInput, name = 'image'): Promise<Pixels> {
+  if (types.isUint8Array(input)) {
+    // A copy: the caller may write to these bytes, or transfer them away, while another thread decodes them.
+    return decodeBytes({ bytes: Buffer.from(input), what: `encoded bytes (${input.byteLength} bytes)` }, name);
+  }
+  if (typeof input === 'string') return decodeBytes(await readImage(input, name), name);
+  if (input instanceof URL) return decodeBytes(await readImage(filePath(input, name), name), name);
+  if (isRawImage(input)) return rawPixels(input, name);
+  throw invalid(name, 'a path, a file: URL, a Uint8Array of encoded bytes or { data, width, height, channels }', input);
+}
+
+function filePath(url: URL, name: string): string {
+  try {
+    return fileURLToPath(url);
+  } catch {
+    throw invalid(name, 'a file: URL', url.href);
+  }
+}
+
+// Read here and not by sharp: its file names have an option syntax, so that `a[1].jpg` would not be found.
+async function readImage(path: string, name: string): Promise<Encoded> {
+  try {
+    // Asked first, because reading a pipe or a device might never end.
+    if (!(await stat(path)).isFile()) {
+      throw new FaissVisionError('ERR_IMAGE_NOT_FOUND', `${name}: "${path}" is a folder or a device, expected a file`);
+    }
+    const bytes = await readFile(path);
+    return { bytes, what: `"${path}" (${bytes.byteLength} bytes)` };
+  } catch (error) {
+    if (error instanceof FaissVisionError) throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? 'there is no such file' : message;
+    throw new FaissVisionError('ERR_IMAGE_NOT_FOUND', `${name}: "${path}" cannot be read: ${why}`, { cause: error });
+  }
+}
+
+async function decodeBytes({ bytes, what }: Encoded, name: string): Promise<Pixels> {
+  if (bytes.byteLength === 0) {
+    throw new FaissVisionError('ERR_IMAGE_EMPTY', `${name}: ${what} is empty, expected a JPEG, PNG or WebP file`);
+  }
+  // Loaded with the first picture, so that importing this package loads no native code.
+  const sharp = require('sharp') as typeof import('sharp');
+  try {
+    // The default of failing at a decoder's warning stays: without it half a photo counts as a photo.
+    const header = await sharp(bytes, { limitInputPixels: false }).metadata();
+    checkSize(name, what, header.width, header.height);
+    // An SVG's text is drawn with the machine's fonts, and crashes where none are set up (sharp's issue 4409).
+    if (header.format === 'svg') throw new Error('a drawing (SVG), not a picture');
+    const options = { autoOrient: true, ignoreIcc: isSrgb(header.icc) };
+    const { data, info } = await sharp(bytes, options).raw().toBuffer({ resolveWithObject: true });
+    const { width, height } = info;
+    const channels = info.channels as 3 | 4; // sRGB, with or without opacity
+    return { data, width, height, channels, order: 'rgb', stride: width * channels };
+  } catch (error) {
+    if (error instanceof FaissVisionError) throw error;
+    const [why] = (error as Error).message.split('\n');
+    throw new FaissVisionError(
+      'ERR_IMAGE_DECODE',
+      `${name}: ${what} cannot be decoded, expected a whole JPEG, PNG or WebP file: ${why}`,
+      { cause: error },
+    );
+  }
+}
+
+/**
+ * Whether a colour profile is the usual sRGB one. Converting from it to sRGB changes nothing and takes
+ * longer than decoding the photo. Profile layout: ICC.1:2022, 7.2 to 7.3 and 9.2.41.
+ */
+function isSrgb(profile: Buffer | undefined): boolean {
+  if (!profile || profile.length < 132) return false;
+  for (let i = 0; i < profile.readUInt32BE(128) && 144 + 12 * i <= profile.length; i++) {
+    const tag = 132 + 12 * i;
+    if (profile.toString('latin1', tag, tag + 4) !== 'desc') continue;
+    const start = profile.readUInt32BE(tag + 4);
+    const text = profile.toString('latin1', start, start + profile.readUInt32BE(tag + 8));
+    // Text is ASCII in version 2 profiles and UTF-16 in version 4 ones.
+    return text.replaceAll('\0', '').includes('sRGB IEC61966-2.1');
+  }
+  return false;
+}

@@ -1,0 +1,26 @@
+/** Pixels as they lie in memory, rows first. They are read where they are, without a copy. */
+export interface RawImage {
+  /** One byte per channel, channels side by side. */
+  data: Uint8Array | Uint8ClampedArray;
+  width: number;
+  height: number;
+  /** 1: grey. 3: colour. 4: colour and opacity, shown over white. */
+  channels: 1 | 3 | 4;
+  /** Which colour comes first in each pixel. Default `'rgb'`; `'bgr'` is what cameras and OpenCV give. */
+  order?: 'rgb' | 'bgr';
+  /** Bytes from the start of one row to the start of the next. Default `width * channels`. */
+  stride?: number;
+}
+
+/** A picture: the path or `file:` URL of one, the bytes of a JPEG, PNG or WebP file, or raw pixels. */
+export type ImageInput = string | URL | Uint8Array | RawImage;
+
+/** Checked pixels with every default filled in, in memory that stays valid while another thread reads it. */
+export interface Pixels {
+  readonly data: Uint8Array;
+  readonly width: number;
+  readonly height: number;
+  readonly channels: 1 | 3 | 4;
+  readonly order: 'rgb' | 'bgr';
+  readonly stride: number;
+}
