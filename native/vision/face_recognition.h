@@ -1,0 +1,101 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "vision/image.h"
+#include "vision/mtcnn.h"
+
+namespace faiss_vision {
+
+/// What went wrong in a call that returned false. errorName() gives the stable name.
+enum class ErrorCode {
+    None,
+    InvalidArgument, ///< ERR_INVALID_ARGUMENT
+    ImageTooLarge,   ///< ERR_IMAGE_TOO_LARGE
+    NotFinite,       ///< ERR_NOT_FINITE: the network gave a feature that is no number
+    OutOfMemory,     ///< ERR_OUT_OF_MEMORY
+    Internal,        ///< ERR_INTERNAL: anything else; getErrorString() says what
+};
+
+/// "ERR_..." as in Error::code() and in the code of the JavaScript error; "" for None.
+const char* errorName(ErrorCode code);
+
+/// How features are compared.
+enum class Metric { Euclidean, Cosine };
+
+/// One face of a picture, in pixels of that picture.
+class Face {
+public:
+    struct Rectangle {
+        float x, y, width, height;
+    };
+
+    Face(const Detection& detection, std::vector<float> features);
+
+    Rectangle box;       ///< may stand over the picture's edges where the face does
+    float score;         ///< 0 to 1: how sure the detector is
+    Landmarks landmarks; ///< left eye, right eye, nose, left and right corner of the mouth, as one sees them
+
+    /// `dimension()` numbers to compare faces by.
+    const std::vector<float>& getFeaturesData() const { return features_; }
+
+private:
+    std::vector<float> features_;
+};
+
+/// Finds the faces of a picture and turns them into features. Made by FaceRecognizerFactory.
+/// A call that fails returns false, leaves its result as it was and says why in getErrorCode() and getErrorString().
+/// One call at a time; the caller sees to that. Different objects work side by side.
+class FaceRecognition {
+public:
+    virtual ~FaceRecognition() = default;
+    FaceRecognition(const FaceRecognition&) = delete;
+    FaceRecognition& operator=(const FaceRecognition&) = delete;
+
+    /// Runs everything once on two pictures, so that the first real one does not wait for memory to be set up.
+    bool initDetection(const Image& preload1, const Image& preload2);
+
+    /// The faces of a picture with their features, largest first. Fails with InvalidArgument or ImageTooLarge.
+    bool getFaces(const Image& image, std::vector<Face>& faces);
+
+    /// Features of faces cut out already.
+    /// @param chips     n x chipSize x chipSize x 3 bytes, RGB
+    /// @param features  n x dimension
+    bool embed(const uint8_t* chips, int64_t n, float* features);
+
+    /// Of the last call.
+    ErrorCode getErrorCode() const { return errorCode_; }
+    /// Of the last call, empty where it succeeded.
+    const std::string& getErrorString() const { return errorString_; }
+
+    /// Numbers in a face's features.
+    virtual int dimension() const = 0;
+    /// Pixels on each side of a chip.
+    virtual int chipSize() const = 0;
+    /// Features of one person are nearer than this (Euclidean) or more alike than this (cosine).
+    virtual float threshold() const = 0;
+    virtual Metric metric() const = 0;
+
+protected:
+    explicit FaceRecognition(Mtcnn detector) : detector_(std::move(detector)) {}
+
+    /// Cuts a face out as the network wants it.
+    virtual void cutChip(const RgbPixels& picture, const Detection& face, uint8_t* chip) const = 0;
+    /// The network, for n >= 1 chips.
+    virtual void forward(const uint8_t* chips, int64_t n, float* features) const = 0;
+
+private:
+    bool attempt(const std::function<void()>& work);
+    std::vector<Face> recognise(const Image& image) const;
+    std::vector<float> featuresOf(const uint8_t* chips, int64_t n) const;
+
+    Mtcnn detector_;
+    ErrorCode errorCode_ = ErrorCode::None;
+    std::string errorString_;
+};
+
+} // namespace faiss_vision

@@ -1,0 +1,242 @@
+#include "vision/kernels.h"
+
+#include <algorithm>
+#include <cstring>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define FAISS_VISION_X86 1
+#endif
+
+namespace faiss_vision::kernels {
+namespace {
+
+// Code that is inlined into every variant below is compiled for that variant's instruction set.
+#define ALWAYS_INLINE [[gnu::always_inline]] inline
+
+/// GCC's vector of Lanes numbers: the compiler maps it to the registers of the instruction set at hand.
+template <class T, int Lanes>
+struct VectorOf {
+    typedef T type __attribute__((vector_size(Lanes * sizeof(T)), aligned(alignof(T)), may_alias));
+};
+template <int Lanes>
+using Floats = typename VectorOf<float, Lanes>::type;
+
+template <class V, class T>
+ALWAYS_INLINE const V& load(const T* from) { return *reinterpret_cast<const V*>(from); }
+template <class V>
+ALWAYS_INLINE V& at(float* to) { return *reinterpret_cast<V*>(to); }
+
+/// Block x Vectors accumulators stay in registers while the inputs of Block positions pass by once.
+template <int Lanes, int Vectors, int Block>
+ALWAYS_INLINE void convolveBlock(const PackedConv& conv, int group, int channel, const ConvRun& run, int64_t first, int count) {
+    using V = Floats<Lanes>;
+    const ptrdiff_t step = run.step, width = conv.groupWidth(group);
+    const float* weights = conv.weights(group) + channel;
+    const float* bias = conv.bias(group) + channel;
+    const float* slope = conv.slope(group) + channel;
+    float* out = run.out + first * run.outStep + channel;
+
+    V sum[Block][Vectors];
+#pragma GCC unroll 16
+    for (int b = 0; b < Block; b++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; v++) {
+            sum[b][v] = load<V>(bias + v * Lanes);
+            if (run.accumulate && b < count) sum[b][v] += load<V>(out + b * run.outStep + v * Lanes);
+        }
+    }
+    for (int row = 0; row < conv.kernelHeight(); row++) {
+        // Three positions per pointer: one index register and few pointers reach all of them.
+        const float* in0 = run.rows[row] + first * step;
+        const float *in1 = in0 + 3 * step, *in2 = in0 + 6 * step, *in3 = in0 + 9 * step;
+        const float* end = in0 + conv.inputsPerRow();
+        for (; in0 != end; in0++, in1++, in2++, in3++, weights += width) {
+            V w[Vectors];
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; v++) w[v] = load<V>(weights + v * Lanes);
+#pragma GCC unroll 16
+            for (int b = 0; b < Block; b++) {
+                const float* in = b < 3 ? in0 : b < 6 ? in1 : b < 9 ? in2 : in3;
+                const float x = in[b % 3 * step];
+#pragma GCC unroll 4
+                for (int v = 0; v < Vectors; v++) sum[b][v] += w[v] * x;
+            }
+        }
+    }
+#pragma GCC unroll 16
+    for (int b = 0; b < Block; b++) {
+        if (b >= count) break;
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; v++) {
+            const V scaled = sum[b][v] * load<V>(slope + v * Lanes);
+            at<V>(out + b * run.outStep + v * Lanes) = sum[b][v] > 0 ? sum[b][v] : scaled;
+        }
+    }
+}
+
+template <int Lanes, int Vectors, int Block>
+ALWAYS_INLINE void convolveChannels(const PackedConv& conv, int group, const ConvRun& run) {
+    // Last channels first: what they write beyond the layer's channels is the next position's first ones.
+    for (int channel = conv.groupWidth(group) - Lanes * Vectors; channel >= 0; channel -= Lanes * Vectors) {
+        int64_t p = 0;
+        for (; p + Block / 3 < run.positions; p += Block) {
+            convolveBlock<Lanes, Vectors, Block>(conv, group, channel, run, p, int(std::min<int64_t>(Block, run.positions - p)));
+        }
+        // A short rest, as the deep layers' small maps leave it, is not worth a whole block.
+        for (; p < run.positions; p += Block / 3) {
+            convolveBlock<Lanes, Vectors, Block / 3>(conv, group, channel, run, p, int(std::min<int64_t>(Block / 3, run.positions - p)));
+        }
+    }
+}
+
+/// Vectors and Block fill the registers: 32 for AVX-512, 16 otherwise.
+template <int Lanes, int Block>
+ALWAYS_INLINE void convolveAll(const PackedConv& conv, int group, const ConvRun& run) {
+    if (conv.groupWidth(group) >= 2 * Lanes) {
+        convolveChannels<Lanes, 2, Block>(conv, group, run);
+    } else {
+        convolveChannels<Lanes, 1, Block>(conv, group, run);
+    }
+}
+
+template <int Lanes, int Window>
+ALWAYS_INLINE void maxPoolAll(const PoolRow& row) {
+    using V = Floats<Lanes>;
+    const ptrdiff_t channels = row.channels;
+    for (int x = 0; x < row.outWidth; x++) {
+        const int begin = x * row.stride, columns = std::min(Window, row.width - begin);
+        const float* window = row.in + begin * channels;
+        float* out = row.out + x * channels;
+        // Vectors may reach into the next position's channels: the next store overwrites what that gives.
+        for (ptrdiff_t c = 0; c < channels; c += Lanes) {
+            V best = load<V>(window + c);
+            for (int y = 0; y < row.rows; y++) {
+                const float* in = window + y * row.rowStep + c;
+#pragma GCC unroll 3
+                for (int column = 0; column < Window; column++) {
+                    if (column >= columns) break;
+                    const V value = load<V>(in + column * channels);
+                    best = value > best ? value : best;
+                }
+            }
+            at<V>(out + c) = best;
+        }
+    }
+}
+
+template <int Lanes>
+ALWAYS_INLINE void maxPoolAny(const PoolRow& row) {
+    if (row.window == 2) {
+        maxPoolAll<Lanes, 2>(row);
+    } else {
+        maxPoolAll<Lanes, 3>(row);
+    }
+}
+
+/// sums[i] += Rows rows of bytes, or = for the first ones.
+template <int Lanes, int Rows, class Sum>
+ALWAYS_INLINE void addRows(const uint8_t* pixels, ptrdiff_t stride, int count, bool first, Sum* sums) {
+    using Bytes = typename VectorOf<uint8_t, Lanes>::type;
+    using Sums = typename VectorOf<Sum, Lanes>::type;
+    const int whole = count / Lanes * Lanes;
+    for (int i = 0; i < whole; i += Lanes) {
+        Sums sum = first ? Sums{} : load<Sums>(sums + i);
+#pragma GCC unroll 4
+        for (int y = 0; y < Rows; y++) sum += __builtin_convertvector(load<Bytes>(pixels + y * stride + i), Sums);
+        *reinterpret_cast<Sums*>(sums + i) = sum;
+    }
+    for (int i = whole; i < count; i++) { // byte by byte: behind the last pixel there may be nothing to read
+        Sum sum = first ? Sum(0) : sums[i];
+        for (int y = 0; y < Rows; y++) sum = Sum(sum + pixels[y * stride + i]);
+        sums[i] = sum;
+    }
+}
+
+template <int Lanes, class Sum>
+ALWAYS_INLINE void sumRows(const AreaRow& row, Sum* sums) {
+    const int count = 3 * row.sourceWidth;
+    int y = 0;
+    for (; y + 4 <= row.rows; y += 4) addRows<Lanes, 4>(row.pixels + y * row.stride, row.stride, count, y == 0, sums);
+    const uint8_t* rest = row.pixels + y * row.stride;
+    switch (row.rows - y) {
+    case 3: return addRows<Lanes, 3>(rest, row.stride, count, y == 0, sums);
+    case 2: return addRows<Lanes, 2>(rest, row.stride, count, y == 0, sums);
+    case 1: return addRows<Lanes, 1>(rest, row.stride, count, y == 0, sums);
+    }
+}
+
+/// Windows are `Narrow` columns wide or one more; 0 stands for any number, taken from the row.
+template <int Narrow, class Sum>
+ALWAYS_INLINE void averageColumns(const AreaRow& row, const Sum* sums) {
+    using SourceV = typename VectorOf<Sum, 4>::type;
+    using SumV = typename VectorOf<int32_t, 4>::type; // a window has at most 683 x 683 pixels: it fits
+    const int narrow = Narrow ? Narrow : row.narrow;
+    const float scale = row.scale / float(row.rows);
+    float* out = row.out;
+    for (int x = 0; x < row.width; x++, out += 3) {
+        const Column column = row.columns[x];
+        const Sum* in = sums + ptrdiff_t{3} * column.begin;
+        // Without a branch on the width, which no processor could foresee.
+        SumV sum = __builtin_convertvector(load<SourceV>(in + 3 * narrow), SumV) & column.lastOne;
+        for (int i = 0; i < narrow; i++) sum += __builtin_convertvector(load<SourceV>(in + 3 * i), SumV);
+        // The fourth lane is the next pixel's: the next store overwrites it.
+        at<Floats<4>>(out) = __builtin_convertvector(sum, Floats<4>) * (column.weight * scale) + row.offset;
+    }
+}
+
+template <int Lanes, class Sum>
+ALWAYS_INLINE void resampleWith(const AreaRow& row, Sum* sums) {
+    sumRows<Lanes>(row, sums);
+    switch (row.narrow) {
+    case 1: return averageColumns<1>(row, sums);
+    case 2: return averageColumns<2>(row, sums);
+    case 3: return averageColumns<3>(row, sums);
+    default: return averageColumns<0>(row, sums);
+    }
+}
+
+template <int Lanes>
+ALWAYS_INLINE void resampleAll(const AreaRow& row) {
+    if (row.rows <= 257) { // 257 * 255 = 65535
+        resampleWith<2 * Lanes>(row, static_cast<uint16_t*>(row.sums));
+    } else {
+        resampleWith<Lanes>(row, static_cast<uint32_t*>(row.sums));
+    }
+}
+
+#define VARIANT(name, attribute, lanes, block)                                                                                    \
+    attribute void convolve_##name(const PackedConv& conv, int group, const ConvRun& run) { convolveAll<lanes, block>(conv, group, run); } \
+    attribute void maxPool_##name(const PoolRow& row) { maxPoolAny<lanes>(row); }                                                 \
+    attribute void resampleRow_##name(const AreaRow& row) { resampleAll<lanes>(row); }                                                   \
+    const Variant name = {#name, convolve_##name, maxPool_##name, resampleRow_##name};
+
+#ifdef FAISS_VISION_X86
+VARIANT(avx512, __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), 16, 12)
+VARIANT(avx2, __attribute__((target("avx2,fma"))), 8, 6)
+#endif
+VARIANT(baseline, , 4, 6)
+
+std::vector<Variant> supported() {
+    std::vector<Variant> result;
+#ifdef FAISS_VISION_X86
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+            __builtin_cpu_supports("avx512vl")) {
+            result.push_back(avx512);
+        }
+        result.push_back(avx2);
+    }
+#endif
+    result.push_back(baseline);
+    return result;
+}
+
+} // namespace
+
+const std::vector<Variant>& variants() {
+    static const std::vector<Variant> found = supported();
+    return found;
+}
+
+} // namespace faiss_vision::kernels

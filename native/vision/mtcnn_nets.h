@@ -1,0 +1,67 @@
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "vision/area_resampler.h"
+#include "vision/boxes.h"
+#include "vision/feature_map.h"
+#include "vision/safetensors.h"
+
+/// The three networks of MTCNN (Zhang et al. 2016, "Joint Face Detection and Alignment using Multitask Cascaded
+/// Convolutional Networks", figure 2), with the widths and the paddings of facenet-pytorch's weights.
+namespace faiss_vision {
+
+/// Looks at every 12 x 12 window of a scaled picture, 2 pixels apart.
+struct PNet {
+    static constexpr int kCell = 12, kStride = 2;
+
+    explicit PNet(const Safetensors& weights);
+
+    PackedConv conv1; // 3 x 3, 10, PReLU; then a max pool of 2 x 2
+    PackedConv conv2; // 3 x 3, 16, PReLU
+    PackedConv conv3; // 3 x 3, 32, PReLU
+    PackedConv conv4; // 1 x 1: no face, face; left, top, right, bottom
+
+    /// Rows of the grid of windows over a scaled picture of that height (or columns for its width).
+    static int gridSize(int size) { return (size - 1) / 2 - 4; }
+
+    /// Grid rows [begin, end) of one level of the pyramid. Goes row by row with a few rows of each layer in memory,
+    /// so a large picture needs no more of it than a small one.
+    /// @param scale  of the level, to find the window in the picture again
+    /// @return the windows of score >= threshold, from top left to bottom right
+    std::vector<Candidate> scan(const AreaResampler& level, int begin, int end, double scale, double threshold, Workspace& workspace) const;
+};
+
+/// What the second and the third network say of a crop.
+struct CropAnswer {
+    float score;
+    Offsets offsets;
+    std::array<float, 10> landmarks; ///< five x, then five y, in widths and heights of the crop; the third network's only
+};
+
+/// Rejects most of the first network's candidates.
+struct RNet {
+    static constexpr int kSide = 24;
+
+    explicit RNet(const Safetensors& weights);
+
+    PackedConv conv1, conv2, conv3, dense4, dense5;
+
+    /// @param crops  count x 24 x 24 x 3
+    std::vector<CropAnswer> forward(const float* crops, int count, Workspace& workspace) const;
+};
+
+/// Decides, and finds the landmarks.
+struct ONet {
+    static constexpr int kSide = 48;
+
+    explicit ONet(const Safetensors& weights);
+
+    PackedConv conv1, conv2, conv3, conv4, dense5, dense6;
+
+    /// @param crops  count x 48 x 48 x 3
+    std::vector<CropAnswer> forward(const float* crops, int count, Workspace& workspace) const;
+};
+
+} // namespace faiss_vision
