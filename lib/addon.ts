@@ -85,8 +85,6 @@ export interface NativeFaceRecognizerOptions {
   weights: string;
   detectorWeights: string;
   minFaceSize?: number | undefined;
-  device?: string | undefined;
-  precision?: string | undefined;
 }
 
 export interface NativeFaces {
@@ -106,8 +104,8 @@ export interface NativeImage {
 }
 
 export interface NativeFaceRecognizer {
-  load(): Promise<{ dimension: number; chipSize: number; threshold: number; metric: 'l2' | 'cosine' }>;
-  warmUp(images: NativeImage[]): Promise<void>;
+  load(): Promise<{ dimension: number; chipSize: number; threshold: number }>;
+  warmUp(first: NativeImage, second: NativeImage): Promise<void>;
   faces(image: NativeImage): Promise<NativeFaces>;
   embed(chips: Uint8Array): Promise<Float32Array>;
   close(): Promise<void>;
@@ -115,7 +113,7 @@ export interface NativeFaceRecognizer {
 
 export interface VisionAddon extends ThreadSetting {
   FaceRecognizer: new (options: NativeFaceRecognizerOptions) => NativeFaceRecognizer;
-  info(): { torch: string; threads: number; simd: string };
+  info(): { torch: string; threads: number };
 }
 
 export const visionAddon = lazily<VisionAddon>(

@@ -16,7 +16,7 @@ if(BlasForFaiss_OPENBLAS MATCHES "openblas-openmp" AND BlasForFaiss_GFORTRAN)
   set_target_properties(BlasForFaiss::blas PROPERTIES
     INTERFACE_LINK_LIBRARIES "${BlasForFaiss_OPENBLAS};${BlasForFaiss_GFORTRAN};OpenMP::OpenMP_CXX"
     INTERFACE_COMPILE_DEFINITIONS FAISS_VISION_STATIC_OPENBLAS
-    INTERFACE_LINK_OPTIONS "LINKER:--wrap=getenv")
+    INTERFACE_LINK_OPTIONS "LINKER:--wrap=getenv,--undefined=__wrap_getenv")
 else()
   find_package(BLAS REQUIRED)
   find_package(LAPACK REQUIRED)

@@ -1,0 +1,4 @@
+export { FaceRecognizer, type Face, type FaceRecognizerOptions } from './recognizer';
+export { drawFaces, type DrawnFace, type ImageInput, type RawImage } from '../image';
+export { FaissVisionError } from '../error';
+export { setThreads } from '../addon';

@@ -1,0 +1,2 @@
+export * from './ann';
+export * from './face';

@@ -1,0 +1,195 @@
+#include "addon/face_binding.h"
+
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "addon/arguments.h"
+#include "addon/environment.h"
+#include "addon/errors.h"
+#include "vision/face_recognition.h"
+#include "vision/face_recognizer_factory.h"
+
+namespace faiss_vision {
+
+struct FaceBinding::Shared {
+    std::shared_ptr<Queue> queue;
+    std::string model;
+    FaceRecognizerFactory::Options options;
+    std::unique_ptr<FaceRecognition> recognition;
+
+    /// The C++ class reports failures by a code, as in the article; here they become exceptions again.
+    void check(bool succeeded) const {
+        if (!succeeded) throw Error(errorName(recognition->getErrorCode()), recognition->getErrorString());
+    }
+};
+
+namespace {
+
+// Pixels that were handed over, and the picture made of them.
+struct Picture {
+    explicit Picture(Napi::Value value) : Picture(objectOf(value)) {}
+    Picture(const Picture&) = delete; // `image` points into `bytes`
+
+    Input<uint8_t> bytes;
+    Image image;
+
+private:
+    static Napi::Object objectOf(Napi::Value value) {
+        if (!value.IsObject()) refuse("image", "an object", value);
+        return value.As<Napi::Object>();
+    }
+
+    explicit Picture(const Napi::Object& object) : bytes(bytesArgument(object.Get("data"), "image.data")) {
+        constexpr int kMaxSide = 1 << 26;
+        image.width = int(integerArgument(object.Get("width"), "image.width", 1, kMaxSide));
+        image.height = int(integerArgument(object.Get("height"), "image.height", 1, kMaxSide));
+        image.channels = int(integerArgument(object.Get("channels"), "image.channels", 1, 4));
+        const Napi::Value order = object.Get("order");
+        if (!order.IsUndefined() && wordArgument(order, "image.order", {"rgb", "bgr"}) == 1) image.order = PixelOrder::BGR;
+        const int64_t row = int64_t(image.width) * image.channels;
+        const Napi::Value stride = object.Get("stride");
+        image.stride = stride.IsUndefined() ? row : integerArgument(stride, "image.stride", row, int64_t{1} << 40);
+        if (int64_t(image.stride) * (image.height - 1) + row > int64_t(bytes.size())) {
+            throw Error("ERR_INVALID_ARGUMENT", "`image.data` must hold " + std::to_string(image.height) + " rows of " +
+                                                    std::to_string(image.stride) + " bytes, got " + std::to_string(bytes.size()) + " bytes");
+        }
+        image.data = bytes.data();
+    }
+};
+
+constexpr size_t kBoxNumbers = 15; // x, y, width, height, score and five landmarks
+
+Napi::Float32Array floatArray(Napi::Env env, const std::vector<float>& numbers) {
+    auto array = Napi::Float32Array::New(env, numbers.size());
+    if (!numbers.empty()) std::memcpy(array.Data(), numbers.data(), numbers.size() * sizeof(float));
+    return array;
+}
+
+struct FoundFaces {
+    std::vector<float> boxes;
+    std::vector<float> features;
+
+    explicit FoundFaces(const std::vector<Face>& faces) {
+        boxes.reserve(faces.size() * kBoxNumbers);
+        for (const Face& face : faces) {
+            boxes.insert(boxes.end(), {face.box.x, face.box.y, face.box.width, face.box.height, face.score});
+            for (const auto& point : face.landmarks) boxes.insert(boxes.end(), point.begin(), point.end());
+            const auto& numbers = face.getFeaturesData();
+            features.insert(features.end(), numbers.begin(), numbers.end());
+        }
+    }
+};
+
+} // namespace
+
+Napi::Function FaceBinding::define(Napi::Env env) {
+    return DefineClass(env, "FaceRecognizer", {
+        InstanceMethod<&FaceBinding::load>("load"), InstanceMethod<&FaceBinding::warmUp>("warmUp"),
+        InstanceMethod<&FaceBinding::faces>("faces"), InstanceMethod<&FaceBinding::embed>("embed"),
+        InstanceMethod<&FaceBinding::close>("close"),
+    });
+}
+
+FaceBinding::FaceBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<FaceBinding>(info) {
+    guarded(info, [&]() -> Napi::Value {
+        if (!info[0].IsObject()) refuse("options", "an object", info[0]);
+        const auto options = info[0].As<Napi::Object>();
+        shared_ = std::make_shared<Shared>();
+        shared_->queue = Environment::of(info.Env()).makeQueue();
+        shared_->model = stringArgument(options.Get("model"), "model");
+        shared_->options.weights = stringArgument(options.Get("weights"), "weights");
+        shared_->options.detectorWeights = stringArgument(options.Get("detectorWeights"), "detectorWeights");
+        const Napi::Value minFaceSize = options.Get("minFaceSize");
+        if (!minFaceSize.IsUndefined()) shared_->options.detector.minFaceSize = numberArgument(minFaceSize, "minFaceSize");
+        return info.Env().Undefined();
+    });
+}
+
+FaceBinding::Shared& FaceBinding::open() const {
+    if (closed_) throw Error("ERR_CLOSED", "this FaceRecognizer was closed");
+    return *shared_;
+}
+
+Napi::Value FaceBinding::load(const Napi::CallbackInfo& info) {
+    return promised(info, [&] {
+        return Environment::of(info.Env()).submit(
+            *open().queue,
+            [shared = shared_] { shared->recognition = FaceRecognizerFactory::create(shared->model, shared->options); },
+            [shared = shared_](Napi::Env env, Napi::Value) {
+                auto object = Napi::Object::New(env);
+                object.Set("dimension", shared->recognition->dimension());
+                object.Set("chipSize", shared->recognition->chipSize());
+                object.Set("threshold", double(shared->recognition->threshold()));
+                return object;
+            });
+    });
+}
+
+Napi::Value FaceBinding::warmUp(const Napi::CallbackInfo& info) {
+    return promised(info, [&] {
+        open();
+        const auto first = std::make_shared<Picture>(info[0]);
+        const auto second = std::make_shared<Picture>(info[1]);
+        auto held = first->bytes.takeHeld();
+        for (const auto& value : second->bytes.takeHeld()) held.push_back(value);
+        return Environment::of(info.Env()).submit(
+            *shared_->queue,
+            [shared = shared_, first, second] { shared->check(shared->recognition->initDetection(first->image, second->image)); },
+            [](Napi::Env env, Napi::Value) { return env.Undefined(); }, held);
+    });
+}
+
+Napi::Value FaceBinding::faces(const Napi::CallbackInfo& info) {
+    return promised(info, [&] {
+        open();
+        const auto picture = std::make_shared<Picture>(info[0]);
+        const auto found = std::make_shared<std::unique_ptr<FoundFaces>>();
+        return Environment::of(info.Env()).submit(
+            *shared_->queue,
+            [shared = shared_, picture, found] {
+                std::vector<Face> faces;
+                shared->check(shared->recognition->getFaces(picture->image, faces));
+                *found = std::make_unique<FoundFaces>(faces);
+            },
+            [found](Napi::Env env, Napi::Value) {
+                auto object = Napi::Object::New(env);
+                object.Set("boxes", floatArray(env, (*found)->boxes));
+                object.Set("features", floatArray(env, (*found)->features));
+                return object;
+            },
+            picture->bytes.takeHeld());
+    });
+}
+
+Napi::Value FaceBinding::embed(const Napi::CallbackInfo& info) {
+    return promised(info, [&] {
+        open();
+        const auto chips = std::make_shared<Input<uint8_t>>(bytesArgument(info[0], "chips"));
+        const int64_t chip = int64_t(shared_->recognition->chipSize()) * shared_->recognition->chipSize() * 3;
+        const int64_t n = int64_t(chips->size()) / chip;
+        if (n == 0 || int64_t(chips->size()) % chip != 0) {
+            throw Error("ERR_DIMENSION_MISMATCH", "`chips` must hold one or more chips of " + std::to_string(chip) + " bytes (RGB), got " +
+                                                      std::to_string(chips->size()) + " bytes");
+        }
+        auto features = Napi::Float32Array::New(info.Env(), n * shared_->recognition->dimension());
+        std::vector<Napi::Value> held{features};
+        for (const auto& value : chips->takeHeld()) held.push_back(value);
+        return Environment::of(info.Env()).submit(
+            *shared_->queue,
+            [shared = shared_, chips, n, into = features.Data()] { shared->check(shared->recognition->embed(chips->data(), n, into)); },
+            [](Napi::Env, Napi::Value features) { return features; }, held);
+    });
+}
+
+Napi::Value FaceBinding::close(const Napi::CallbackInfo& info) {
+    return promised(info, [&] {
+        const auto promise = Environment::of(info.Env()).submit(
+            *open().queue, [shared = shared_] { shared->recognition.reset(); },
+            [](Napi::Env env, Napi::Value) { return env.Undefined(); });
+        closed_ = true;
+        return promise;
+    });
+}
+
+} // namespace faiss_vision

@@ -1,0 +1,38 @@
+import { execFile, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+
+const run = promisify(execFile);
+const support = (name: string) => join(__dirname, 'support', name);
+
+/** Megabytes of resident memory after each worker. */
+async function endWorkers(worker: string, count: number): Promise<number[]> {
+  const { stdout } = await run(process.execPath, [support('ended-workers.cjs'), worker, String(count)]);
+  return (JSON.parse(stdout) as number[]).map((bytes) => bytes / 1e6);
+}
+
+const mean = (numbers: number[]) => numbers.reduce((a, b) => a + b) / numbers.length;
+
+describe('worker threads that are ended with work in flight', () => {
+  it('200 that search: no crash, and memory flat after the first twenty', async () => {
+    const resident = await endWorkers('ann-worker.cjs', 200);
+    expect(resident).toHaveLength(200);
+    expect(mean(resident.slice(-40)) / mean(resident.slice(20, 60))).toBeLessThan(1.1);
+  }, 400_000);
+
+  it('200 that look for faces: no crash, and memory flat after the first twenty', async () => {
+    const resident = await endWorkers('face-worker.cjs', 200);
+    expect(resident).toHaveLength(200);
+    expect(mean(resident.slice(-40)) / mean(resident.slice(20, 60))).toBeLessThan(1.1);
+  }, 600_000);
+});
+
+describe('a process that ends with work in flight', () => {
+  it.each(['ann-worker.cjs', 'face-worker.cjs'])('%s: by process.exit', async (worker) => {
+    const code = `process.exitCode = 3; setTimeout(() => process.exit(7), 100); require('node:worker_threads').parentPort ??= { postMessage() {} }; require(${JSON.stringify(support(worker))});`;
+    const child = spawn(process.execPath, ['-e', code], { stdio: 'inherit', cwd: __dirname });
+    const [status, signal] = await new Promise<[number | null, string | null]>((ended) => child.on('exit', (...end) => ended(end)));
+    expect([status, signal]).toEqual([7, null]);
+  });
+});
