@@ -1,0 +1,54 @@
+// FAISS's own index and nothing else, called on the JavaScript thread: what Ann's search is measured against.
+
+#include <chrono>
+#include <memory>
+
+#include <faiss/IndexFlat.h>
+#include <napi.h>
+
+namespace {
+
+class BareFlat : public Napi::ObjectWrap<BareFlat> {
+public:
+    static Napi::Function define(Napi::Env env) {
+        return DefineClass(env, "BareFlat", {InstanceMethod<&BareFlat::add>("add"), InstanceMethod<&BareFlat::search>("search")});
+    }
+
+    /// (dimension, metric)
+    explicit BareFlat(const Napi::CallbackInfo& info) : Napi::ObjectWrap<BareFlat>(info) {
+        const int d = info[0].As<Napi::Number>();
+        if (info[1].As<Napi::String>().Utf8Value() == "l2") index_ = std::make_unique<faiss::IndexFlatL2>(d);
+        else index_ = std::make_unique<faiss::IndexFlatIP>(d);
+    }
+
+private:
+    Napi::Value add(const Napi::CallbackInfo& info) {
+        const auto vectors = info[0].As<Napi::Float32Array>();
+        index_->add(vectors.ElementLength() / index_->d, vectors.Data());
+        return info.Env().Undefined();
+    }
+
+    /// (queries, k): microseconds of the C++ call alone.
+    Napi::Value search(const Napi::CallbackInfo& info) {
+        const auto queries = info[0].As<Napi::Float32Array>();
+        const int64_t k = info[1].As<Napi::Number>();
+        const int64_t n = queries.ElementLength() / index_->d;
+        std::vector<float> distances(n * k);
+        std::vector<faiss::Index::idx_t> labels(n * k);
+        const auto start = std::chrono::steady_clock::now();
+        index_->search(n, queries.Data(), k, distances.data(), labels.data());
+        const std::chrono::duration<double, std::micro> time = std::chrono::steady_clock::now() - start;
+        return Napi::Number::New(info.Env(), time.count());
+    }
+
+    std::unique_ptr<faiss::IndexFlat> index_;
+};
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+    exports.Set("BareFlat", BareFlat::define(env));
+    return exports;
+}
+
+} // namespace
+
+NODE_API_MODULE(bench, init)

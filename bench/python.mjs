@@ -1,0 +1,40 @@
+// A Python peer in a process of its own: one line in, one line out, so that rounds can alternate with ours.
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+const { cacheFolder } = createRequire(import.meta.url)('../dist/models/cache.js');
+
+/** A virtual environment in the cache with these packages from PyPI, made once. */
+function environment(packages) {
+  const folder = join(cacheFolder(), `bench-python-${createHash('sha256').update(packages.join()).digest('hex').slice(0, 8)}`);
+  const python = join(folder, 'bin/python');
+  if (existsSync(join(folder, 'ready'))) return python;
+  const run = (command, ...args) => {
+    const { status } = spawnSync(command, args, { stdio: ['ignore', 2, 2] });
+    if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}`);
+  };
+  run('python3', '-m', 'venv', folder);
+  run(python, '-m', 'pip', 'install', '-q', ...packages);
+  run('touch', join(folder, 'ready'));
+  return python;
+}
+
+export function pythonPeer(script, packages) {
+  // The peer at its best: OpenBLAS's own choice of kernels, not one that the machine's environment may force.
+  const { OPENBLAS_CORETYPE, ...env } = process.env;
+  const child = spawn(environment(packages), [script], { env, stdio: ['pipe', 'pipe', 'inherit'] });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  return {
+    async ask(command) {
+      child.stdin.write(`${JSON.stringify(command)}\n`);
+      const { value, done } = await lines.next();
+      if (done) throw new Error(`${script} ended`);
+      return JSON.parse(value);
+    },
+    end: () => child.stdin.end(),
+  };
+}
