@@ -105,7 +105,7 @@ AnnBinding::AnnBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<AnnBin
         if (!info[0].IsObject()) refuse("options", "an object", info[0]);
         const auto options = info[0].As<Napi::Object>();
         const int dimension = int(integerArgument(options.Get("dimension"), "dimension", 1, 1 << 20));
-        const float threshold = numberArgument(options.Get("threshold"), "threshold");
+        const double threshold = numberArgument(options.Get("threshold"), "threshold");
         const Napi::Value k = options.Get("k");
         const int kValue = k.IsUndefined() ? 1 : int(integerArgument(k, "k", 1, 1 << 20));
         const Napi::Value metric = options.Get("metric");
@@ -258,7 +258,7 @@ Napi::Value AnnBinding::describe(const Napi::CallbackInfo& info) {
         auto object = Napi::Object::New(info.Env());
         object.Set("dimension", shared_->dimension);
         object.Set("k", shared_->k);
-        object.Set("threshold", double(shared_->ann->threshold()));
+        object.Set("threshold", shared_->ann->threshold());
         object.Set("metric", shared_->ann->method() == Method::Cosine ? "cosine" : "l2");
         object.Set("bytes", double(shared_->bytes));
         return object;

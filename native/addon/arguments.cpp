@@ -1,7 +1,6 @@
 #include "addon/arguments.h"
 
 #include <cmath>
-#include <cstdio>
 #include <limits>
 
 #include "error.h"
@@ -60,14 +59,12 @@ int64_t idOf(Napi::Value value, const std::string& name) {
 } // namespace
 
 std::string describe(Napi::Value value) {
-    char text[64];
     switch (value.Type()) {
         case napi_undefined: return "undefined";
         case napi_null: return "null";
         case napi_boolean: return value.As<Napi::Boolean>().Value() ? "true" : "false";
         case napi_number:
-            std::snprintf(text, sizeof text, "%.17g", value.As<Napi::Number>().DoubleValue());
-            return text;
+            return value.ToString().Utf8Value(); // as JavaScript writes it
         case napi_bigint: return value.ToString().Utf8Value() + "n";
         case napi_string: {
             const std::string string = value.As<Napi::String>().Utf8Value();
@@ -104,9 +101,9 @@ int64_t integerArgument(Napi::Value value, const std::string& name, int64_t min,
     refuse(name, expected, value);
 }
 
-float numberArgument(Napi::Value value, const std::string& name) {
+double numberArgument(Napi::Value value, const std::string& name) {
     if (value.IsNumber()) {
-        const float number = value.As<Napi::Number>().FloatValue();
+        const double number = value.As<Napi::Number>().DoubleValue();
         if (std::isfinite(number)) return number;
     }
     refuse(name, "a finite number", value);

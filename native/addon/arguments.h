@@ -40,7 +40,7 @@ std::string describe(Napi::Value value);
 int64_t integerArgument(Napi::Value value, const std::string& name, int64_t min, int64_t max);
 
 /// A finite number.
-float numberArgument(Napi::Value value, const std::string& name);
+double numberArgument(Napi::Value value, const std::string& name);
 
 std::string stringArgument(Napi::Value value, const std::string& name);
 

@@ -120,7 +120,7 @@ Napi::Value FaceBinding::load(const Napi::CallbackInfo& info) {
                 auto object = Napi::Object::New(env);
                 object.Set("dimension", shared->recognition->dimension());
                 object.Set("chipSize", shared->recognition->chipSize());
-                object.Set("threshold", double(shared->recognition->threshold()));
+                object.Set("threshold", shared->recognition->threshold());
                 return object;
             });
     });

@@ -1,6 +1,7 @@
 #include "addon/pool.h"
 
 #include <algorithm>
+#include <chrono>
 #include <system_error>
 #include <utility>
 
@@ -40,25 +41,44 @@ void Pool::schedule(std::shared_ptr<Queue> queue) {
             }
         }
         ready_.push_back(std::move(queue));
+        readyCount_ = ready_.size();
     }
     wake_.notify_one();
 }
 
+// Who awaits one search after the other calls the next within microseconds; waking a sleeping thread takes longer.
+void Pool::lookOutForWork() const {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(50);
+    while (readyCount_ == 0 && std::chrono::steady_clock::now() < until) {
+#ifdef __x86_64__
+        __builtin_ia32_pause();
+#endif
+    }
+}
+
 void Pool::work() {
     std::unique_lock<std::mutex> lock(mutex_);
-    for (;;) {
+    for (bool first = true;; first = false) {
         idle_++;
+        if (!first && ready_.empty()) {
+            lock.unlock();
+            lookOutForWork();
+            lock.lock();
+        }
         wake_.wait(lock, [this] { return ending_ || !ready_.empty(); });
         idle_--;
         if (ready_.empty()) return;
         auto queue = std::move(ready_.front());
         ready_.pop_front();
+        readyCount_ = ready_.size();
         lock.unlock();
         prepare_();
         const bool more = queue->runOne();
         lock.lock();
-        if (more) ready_.push_back(std::move(queue)); // behind the others: a busy queue does not starve them
-        else {
+        if (more) {
+            ready_.push_back(std::move(queue)); // behind the others: a busy queue does not starve them
+            readyCount_ = ready_.size();
+        } else {
             lock.unlock();
             queue.reset(); // may free an index, which takes its time
             lock.lock();

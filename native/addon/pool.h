@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <memory>
@@ -30,12 +31,14 @@ public:
 
 private:
     void work();
+    void lookOutForWork() const;
 
     const Prepare prepare_;
     const size_t limit_;
     std::mutex mutex_;
     std::condition_variable wake_;
     std::deque<std::shared_ptr<Queue>> ready_;
+    std::atomic<size_t> readyCount_{0}; // of ready_, to look at without the lock
     std::vector<std::thread> threads_;
     size_t idle_ = 0;
     bool ending_ = false;

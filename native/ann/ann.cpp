@@ -8,6 +8,8 @@
 #include <string>
 #include <utility>
 
+#include <omp.h>
+
 #include <faiss/IndexIDMap.h>
 #include <faiss/index_io.h>
 #include <faiss/utils/distances.h>
@@ -30,8 +32,7 @@ std::unique_ptr<faiss::IndexFlat> makeIndex(int dimension, Method method) {
 struct Settings {
     uint32_t method;
     int32_t kValue;
-    float threshold;
-    uint32_t reserved;
+    double threshold;
     int64_t nextId;
 };
 
@@ -48,7 +49,7 @@ bool finite(const float* x, int64_t n) {
 
 } // namespace
 
-ANN::ANN(int dimension, int kValue, float threshold, Method method)
+ANN::ANN(int dimension, int kValue, double threshold, Method method)
     : kValue_(kValue), threshold_(threshold), method_(method), index_(makeIndex(dimension, method)) {}
 
 size_t ANN::bytes() const {
@@ -135,6 +136,42 @@ float ANN::score(const float* query, int64_t row) const {
     return std::sqrt(faiss::fvec_L2sqr(query, known, d));
 }
 
+int64_t ANN::nearestRows(int64_t n, const float* queries, int64_t k, std::vector<int64_t>& rows) const {
+    // FAISS gives each query to one thread. Fewer queries than threads would leave some of them idle, so then the
+    // vectors are shared out instead, and each thread brings its own k best.
+    constexpr size_t kWorthSharing = 4 << 20; // bytes of vectors for a thread: below, waking it costs more than it saves
+    const int64_t parts = n >= omp_get_max_threads()
+        ? 1 : std::min<int64_t>(omp_get_max_threads(), 1 + index_->codes.size() / kWorthSharing);
+    rows.assign(n * parts * k, -1);
+    if (parts == 1) {
+        std::vector<float> distances(n * k);
+        index_->search(n, queries, k, distances.data(), rows.data());
+        return k;
+    }
+    const size_t d = dimension();
+#pragma omp parallel for num_threads(parts) schedule(static)
+    for (int64_t part = 0; part < parts; part++) {
+        const int64_t begin = size() * part / parts;
+        const int64_t count = size() * (part + 1) / parts - begin;
+        const int64_t kHere = std::min(k, count);
+        const float* const known = index_->get_xb() + begin * d;
+        std::vector<float> distances(n * kHere);
+        std::vector<int64_t> labels(n * kHere);
+        if (method_ == Method::Cosine) {
+            faiss::knn_inner_product(queries, known, d, n, count, kHere, distances.data(), labels.data());
+        } else {
+            faiss::knn_L2sqr(queries, known, d, n, count, kHere, distances.data(), labels.data());
+        }
+        for (int64_t i = 0; i < n; i++) {
+            for (int64_t j = 0; j < kHere; j++) {
+                const int64_t label = labels[i * kHere + j];
+                if (label >= 0) rows[(i * parts + part) * k + j] = begin + label;
+            }
+        }
+    }
+    return parts * k;
+}
+
 void ANN::search(int64_t n, const float* queries, int64_t* indices, float* scores, uint8_t* found) const {
     std::vector<float> normalised;
     if (method_ == Method::Cosine) {
@@ -151,22 +188,22 @@ void ANN::search(int64_t n, const float* queries, int64_t* indices, float* score
     const int64_t k = std::min<int64_t>(kValue_, size());
     if (k == 0) return;
 
-    std::vector<float> distances(n * k);
-    std::vector<faiss::Index::idx_t> rows(n * k);
-    index_->search(n, queries, k, distances.data(), rows.data());
+    std::vector<int64_t> rows;
+    const int64_t candidates = nearestRows(n, queries, k, rows);
 
     // FAISS computes many queries at once as |x|^2 + |y|^2 - 2xy, which loses digits where vectors are near:
     // the few winners are computed again, so a score does not depend on what else was asked in the same call.
     std::vector<std::pair<float, int64_t>> best;
     for (int64_t i = 0; i < n; i++) {
         best.clear();
-        for (int64_t j = 0; j < k; j++) {
-            const int64_t row = rows[i * k + j];
+        for (int64_t j = 0; j < candidates; j++) {
+            const int64_t row = rows[i * candidates + j];
             if (row >= 0) best.emplace_back(score(queries + i * dimension(), row), row);
         }
         std::stable_sort(best.begin(), best.end(), [this](const auto& a, const auto& b) {
             return method_ == Method::Cosine ? a.first > b.first : a.first < b.first;
         });
+        best.resize(std::min<size_t>(best.size(), k));
         for (size_t j = 0; j < best.size(); j++) {
             scores[i * kValue_ + j] = best[j].first;
             indices[i * kValue_ + j] = ids_[best[j].second];
@@ -216,7 +253,7 @@ void ANN::save(const std::string& path) const {
     map.own_fields = false;
     map.id_map.assign(ids_.begin(), ids_.end());
 
-    const Settings settings{method_ == Method::Cosine ? 1u : 0u, kValue_, threshold_, 0, nextId_};
+    const Settings settings{method_ == Method::Cosine ? 1u : 0u, kValue_, threshold_, nextId_};
     std::vector<uint8_t> extra(sizeof settings);
     std::memcpy(extra.data(), &settings, sizeof settings);
     CheckedFile::write(path, extra, [&](faiss::IOWriter& writer) { faiss::write_index(&map, &writer); });

@@ -21,11 +21,11 @@ public:
     /// @param dimension  numbers in a vector, >= 1
     /// @param kValue     neighbours asked for by a search, >= 1
     /// @param threshold  Euclidean: found when distance < threshold. Cosine: found when similarity > threshold.
-    ANN(int dimension, int kValue, float threshold, Method method);
+    ANN(int dimension, int kValue, double threshold, Method method);
 
     int dimension() const { return index_->d; }
     int kValue() const { return kValue_; }
-    float threshold() const { return threshold_; }
+    double threshold() const { return threshold_; }
     Method method() const { return method_; }
     int64_t size() const { return index_->ntotal; }
     /// Memory of the vectors and their ids.
@@ -52,10 +52,12 @@ public:
 private:
     void checkFinite(int64_t n, const float* vectors, const char* name) const;
     void normalise(int64_t n, float* vectors, const char* name) const;
+    /// The rows of each query's nearest, unsorted, -1 where there is none; returns how many for each query, k or more.
+    int64_t nearestRows(int64_t n, const float* queries, int64_t k, std::vector<int64_t>& rows) const;
     float score(const float* query, int64_t row) const;
 
     int kValue_;
-    float threshold_;
+    double threshold_;
     Method method_;
     std::unique_ptr<faiss::IndexFlat> index_; // row i holds the vector of ids_[i]
     std::vector<int64_t> ids_;

@@ -1,27 +1,17 @@
-# Finds FAISS: by its own CMake config where that was installed, else by header and library
-# (a distribution's package, or the folder that the set-up script built). faiss_ROOT chooses.
+# Finds FAISS by header and library: a distribution's package, which has no CMake config, an installation from source or
+# the folder that the set-up script built. faiss_ROOT chooses. A config that FAISS installed itself is not used: it ties a
+# static FAISS to whichever shared BLAS its own build found.
 #   faiss::faiss     the library, without the BLAS that a static one still needs (BlasForFaiss)
 #   faiss_VERSION
 
-find_package(faiss CONFIG QUIET)
-if(TARGET faiss)
-  add_library(faiss::faiss ALIAS faiss)
-  get_target_property(faiss_INCLUDE_DIR faiss INTERFACE_INCLUDE_DIRECTORIES)
-  set(faiss_LIBRARY faiss)
-else()
-  find_path(faiss_INCLUDE_DIR faiss/Index.h)
-  # The most specific library that was built for this machine first.
-  find_library(faiss_LIBRARY NAMES faiss_avx512 faiss_avx2 faiss)
-endif()
+find_path(faiss_INCLUDE_DIR faiss/Index.h)
+# The most specific library that was built for this machine first.
+find_library(faiss_LIBRARY NAMES faiss_avx512 faiss_avx2 faiss)
 
 if(faiss_INCLUDE_DIR)
-  list(GET faiss_INCLUDE_DIR 0 _first)
-  string(REGEX REPLACE "^\\$<[A-Z_]+:(.*)>$" "\\1" _first "${_first}")
-  if(EXISTS "${_first}/faiss/Index.h")
-    file(STRINGS "${_first}/faiss/Index.h" _macros REGEX "#define FAISS_VERSION_(MAJOR|MINOR|PATCH) [0-9]+")
-    string(REGEX REPLACE "[^0-9;]" "" _numbers "${_macros}")
-    string(REPLACE ";" "." faiss_VERSION "${_numbers}")
-  endif()
+  file(STRINGS "${faiss_INCLUDE_DIR}/faiss/Index.h" _macros REGEX "#define FAISS_VERSION_(MAJOR|MINOR|PATCH) [0-9]+")
+  string(REGEX REPLACE "[^0-9;]" "" _numbers "${_macros}")
+  string(REPLACE ";" "." faiss_VERSION "${_numbers}")
 endif()
 
 include(FindPackageHandleStandardArgs)

@@ -128,7 +128,7 @@ TEST_P(AnnTest, SavesAndLoads) {
     ANN again = ANN::load(path);
     EXPECT_EQ(again.size(), 30);
     EXPECT_EQ(again.kValue(), 2);
-    EXPECT_EQ(again.threshold(), 0.25f);
+    EXPECT_EQ(again.threshold(), 0.25);
     EXPECT_EQ(again.method(), GetParam());
     EXPECT_EQ(Result(again, vectors).indices, Result(ann, vectors).indices);
     EXPECT_EQ(again.add(1, vectors.data()), (std::vector<int64_t>{30}));

@@ -77,7 +77,7 @@ public:
     /// Pixels on each side of a chip.
     virtual int chipSize() const = 0;
     /// Features of one person are nearer than this (Euclidean) or more alike than this (cosine).
-    virtual float threshold() const = 0;
+    virtual double threshold() const = 0;
     virtual Metric metric() const = 0;
 
 protected:

@@ -20,7 +20,7 @@ public:
     int dimension() const override { return Resnet128::kDimension; }
     int chipSize() const override { return Resnet128::kChipSize; }
     /// Of the network's author: http://dlib.net/dnn_face_recognition_ex.cpp.html, 99.38 % on LFW with it.
-    float threshold() const override { return 0.6f; }
+    double threshold() const override { return 0.6; }
     Metric metric() const override { return Metric::Euclidean; }
 
 private:

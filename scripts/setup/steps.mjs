@@ -1,0 +1,16 @@
+import { addons } from './addons.mjs'
+import { faiss } from './faiss.mjs'
+import { models } from './models.mjs'
+import { nodeModules } from './node-modules.mjs'
+import { packages } from './packages.mjs'
+import { typescript } from './typescript.mjs'
+
+/**
+ * In this order, as each needs those before it. A step is
+ *   done(context)            what is there already, in a few words, or undefined when there is work
+ *   run(context, progress)   does the work; gives back the same few words
+ *   work                     what is done, where no line can move to show it
+ *   locksItself              whether two of it may run at the same time
+ *   advice                   what to do when it fails
+ */
+export const steps = [packages, faiss, nodeModules, typescript, addons, models]
