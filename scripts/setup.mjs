@@ -21,6 +21,7 @@ import { steps } from './setup/steps.mjs'
  * json: tell everything on standard error; standard output is the caller's.
  * tests: build the C++ tests as well.
  * only: names of the steps to look at; all without it.
+ * Returns the folder of the FAISS in use, undefined where CMake finds it by itself.
  */
 export async function setup({ quiet = false, json = false, tests = false, only } = {}) {
   const begin = performance.now()
@@ -59,6 +60,7 @@ export async function setup({ quiet = false, json = false, tests = false, only }
   }
   unlock?.()
   if (!quiet) report.line(`  set up in ${duration(performance.now() - begin)}`)
+  return { faissRoot: context.faissRoot }
 }
 
 function failure(step, error, elapsed) {
