@@ -1,5 +1,6 @@
 #include <ATen/Parallel.h>
 #include <napi.h>
+#include <omp.h>
 #include <torch/version.h>
 
 #include "addon/environment.h"
@@ -9,17 +10,25 @@
 namespace faiss_vision {
 namespace {
 
+/// torch's own default counts physical cores and takes some virtual machines for one; OpenMP's is what search uses too.
+int threadCount() {
+    static const int available = omp_get_max_threads();
+    const int set = threadSetting();
+    return set != 0 ? set : available;
+}
+
 void prepareThread() {
     // torch remembers it for the process, OpenMP for each thread.
-    if (const int threads = threadSetting()) at::set_num_threads(threads);
+    thread_local int current = 0;
+    const int wanted = threadCount();
+    if (current != wanted) at::set_num_threads(current = wanted);
 }
 
 Napi::Value info(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     auto object = Napi::Object::New(env);
     object.Set("torch", TORCH_VERSION);
-    const int set = threadSetting();
-    object.Set("threads", set != 0 ? set : at::get_num_threads());
+    object.Set("threads", threadCount());
     return object;
 }
 

@@ -217,12 +217,12 @@ TEST(Mtcnn, tinyAndOddPicturesHaveNoFaces) {
 }
 
 TEST(Mtcnn, noiseAtLowThresholdsIsSurvived) {
-    const std::vector<uint8_t> pixels = test::noise("noise", 48, 64);
+    const std::vector<uint8_t> pixels = test::noise("noise", 32, 40);
     MtcnnOptions options;
     options.thresholds = {0.05, 0.001, 0.001};
-    for (const double size : {6.0, 12.0, 20.0, 48.0, 1000.0}) {
+    for (const double size : {6.0, 12.0, 20.0, 32.0, 1000.0}) {
         options.minFaceSize = size;
-        for (const Detection& face : detect(Mtcnn(weights(), options), test::rgb(pixels, 64, 48))) {
+        for (const Detection& face : detect(Mtcnn(weights(), options), test::rgb(pixels, 40, 32))) {
             EXPECT_TRUE(std::isfinite(face.box.x1) && std::isfinite(face.box.y2) && face.box.score > 0);
         }
     }

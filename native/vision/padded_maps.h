@@ -5,11 +5,12 @@
 
 #include "vision/kernels.h"
 #include "vision/packed_conv.h"
+#include "vision/parallel.h"
 
 namespace faiss_vision {
 
 /// A batch of feature maps, each inside a frame of zeros, which 3 x 3 convolutions with padding read over the edge.
-/// The zero behind a row is the one before the next row, so `pitch` is width + 1.
+/// The zero behind a row is the one before the next row, so a row takes width + 1 positions.
 class PaddedMaps {
 public:
     PaddedMaps(int64_t count, int height, int width, int channels);
@@ -24,9 +25,6 @@ public:
     float* at(int64_t map, int y, int x) { return values_.data() + offset(map, y, x); }
     const float* at(int64_t map, int y, int x) const { return values_.data() + offset(map, y, x); }
 
-    /// Sets the zeros behind the rows again after positions() have been written without regard to them.
-    void clearRowEnds(int64_t map);
-
 private:
     ptrdiff_t offset(int64_t map, int y, int x) const { return map * mapStep_ + (y + 1) * rowStep() + ptrdiff_t{x + 1} * channels_; }
 
@@ -36,12 +34,17 @@ private:
     std::vector<float> values_;
 };
 
-/// A convolution of a whole batch on all of torch's threads. What is in `out` already is added before the activation where
-/// `accumulate` says so. Without padding, `out` may be larger than the result, which then lies at its top left.
+// Each of these is one step of a walk.
+
+/// A convolution of a whole batch. What is in `out` already is added before the activation where `accumulate` says so.
+/// `out` may be larger than the result, which then lies at its top left.
 /// @param padding  0, or 1 for a 3 x 3 kernel with stride 1
-void convolve(const PackedConv& conv, const PaddedMaps& in, int stride, int padding, bool accumulate, PaddedMaps& out);
+void convolve(const PackedConv& conv, const PaddedMaps& in, int stride, int padding, bool accumulate, PaddedMaps& out, Steps::Walk& walk);
 
 /// A max pool of 3 x 3 with stride 2, without padding.
-PaddedMaps maxPool3(const PaddedMaps& in);
+void maxPool3(const PaddedMaps& in, PaddedMaps& out, Steps::Walk& walk);
+
+/// The mean of each 2 x 2 square. Channels of `out` that `in` does not have become zero.
+void averagePool2(const PaddedMaps& in, PaddedMaps& out, Steps::Walk& walk);
 
 } // namespace faiss_vision

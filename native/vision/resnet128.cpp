@@ -10,6 +10,7 @@
 namespace faiss_vision {
 namespace {
 
+constexpr int kSteps = 64;                                 // room for those of the forward pass
 constexpr int64_t kBatch = 8;                              // bounds memory: about 2 MB per chip; enough to use weights often
 constexpr float kMean[3] = {122.782f, 117.001f, 104.298f}; // RGB, of the pictures it was trained with
 
@@ -26,55 +27,39 @@ Resnet128::Residual residual(const Safetensors& weights, const std::string& name
     return {convolution(weights, name + "/conv1", channels, channels, 3, true), convolution(weights, name + "/conv2", channels, channels, 3, true)};
 }
 
-Resnet128::ResidualDown residualDown(const Safetensors& weights, const std::string& name, int64_t in, int64_t out) {
+Resnet128::Residual residualDown(const Safetensors& weights, const std::string& name, int64_t in, int64_t out) {
     return {convolution(weights, name + "/conv1", in, out, 3, true), convolution(weights, name + "/conv2", out, out, 3, true)};
 }
 
-PaddedMaps pixels(const uint8_t* chips, int64_t n) {
+void pixels(const uint8_t* chips, PaddedMaps& out, Steps::Walk& walk) {
     constexpr int size = Resnet128::kChipSize;
-    PaddedMaps maps(n, size, size, 3);
-    at::parallel_for(0, n * size, size, [&](int64_t begin, int64_t end) {
-        for (; begin < end; begin++) {
-            const uint8_t* from = chips + begin * size * 3;
-            float* to = maps.at(begin / size, int(begin % size), 0);
-            for (int x = 0; x < size; x++) {
-                for (int c = 0; c < 3; c++) to[3 * x + c] = (float(from[3 * x + c]) - kMean[c]) / 255.0f;
-            }
+    walk.run(out.count() * size, [&](int64_t row) {
+        const uint8_t* from = chips + row * size * 3;
+        float* to = out.at(row / size, int(row % size), 0);
+        for (int x = 0; x < size; x++) {
+            for (int c = 0; c < 3; c++) to[3 * x + c] = (float(from[3 * x + c]) - kMean[c]) / 255.0f;
         }
     });
-    return maps;
 }
 
-/// The mean of each 2 x 2 square, in maps of the given size and channels whose rest is zero.
-PaddedMaps averagePool2(const PaddedMaps& in, int channels) {
-    PaddedMaps out(in.count(), in.height() / 2, in.width() / 2, channels);
-    for (int64_t map = 0; map < out.count(); map++) {
-        for (int y = 0; y < out.height(); y++) {
-            for (int x = 0; x < out.width(); x++) {
-                const float *a = in.at(map, 2 * y, 2 * x), *b = in.at(map, 2 * y, 2 * x + 1);
-                const float *c = in.at(map, 2 * y + 1, 2 * x), *d = in.at(map, 2 * y + 1, 2 * x + 1);
-                float* to = out.at(map, y, x);
-                for (int i = 0; i < in.channels(); i++) to[i] = (a[i] + b[i] + c[i] + d[i]) * 0.25f;
-            }
-        }
-    }
-    return out;
+/// The maps of one stage of the network: what is carried through it, and what a layer holds in between.
+struct Stage {
+    PaddedMaps x, inner;
+
+    Stage(int64_t n, int size, int innerSize, int channels) : x(n, size, size, channels), inner(n, innerSize, innerSize, channels) {}
+};
+
+void residual(const Resnet128::Residual& layer, Stage& stage, Steps::Walk& walk) {
+    convolve(layer.conv1, stage.x, 1, 1, false, stage.inner, walk);
+    convolve(layer.conv2, stage.inner, 1, 1, true, stage.x, walk); // onto x itself: the sum needs no pass of its own
 }
 
-void forward(const Resnet128::Residual& layer, PaddedMaps& x, PaddedMaps& scratch) {
-    convolve(layer.conv1, x, 1, 1, false, scratch);
-    convolve(layer.conv2, scratch, 1, 1, true, x); // onto x itself: the sum needs no pass of its own
-}
-
-PaddedMaps forward(const Resnet128::ResidualDown& layer, const PaddedMaps& x) {
-    const int size = (x.height() - 3) / 2 + 1;
-    PaddedMaps inner(x.count(), size, size, layer.conv1.channels());
-    convolve(layer.conv1, x, 2, 0, false, inner);
-    // Where the convolution gives one row and column less than the pool, zeros stand in for them, and
-    // the pool, which follows a ReLU, stays as it is there.
-    PaddedMaps out = averagePool2(x, layer.conv2.channels());
-    convolve(layer.conv2, inner, 1, 1, true, out);
-    return out;
+void residualDown(const Resnet128::Residual& layer, const Stage& before, Stage& stage, Steps::Walk& walk) {
+    convolve(layer.conv1, before.x, 2, 0, false, stage.inner, walk);
+    // Where the convolution gives one row and column less than the pool, zeros stand in for them: there
+    // the pool, which follows a ReLU, stays as it is.
+    averagePool2(before.x, stage.x, walk);
+    convolve(layer.conv2, stage.inner, 1, 1, true, stage.x, walk);
 }
 
 } // namespace
@@ -102,25 +87,25 @@ void Resnet128::forward(const uint8_t* chips, int64_t n, float* features) const 
 }
 
 void Resnet128::forwardBatch(const uint8_t* chips, int64_t n, float* features) const {
-    PaddedMaps stem(n, 72, 72, 32);
-    convolve(conv32Down, pixels(chips, n), 2, 0, false, stem);
-    const auto block = [n](const auto& layers, PaddedMaps& x) {
-        PaddedMaps scratch(n, x.height(), x.width(), x.channels());
-        for (const Residual& layer : layers) faiss_vision::forward(layer, x, scratch);
-    };
-    PaddedMaps x = maxPool3(stem); // 35 x 35 x 32
-    block(conv32, x);
-    x = faiss_vision::forward(conv64Down, x); // 17 x 17 x 64
-    block(conv64, x);
-    x = faiss_vision::forward(conv128Down, x); // 8 x 8 x 128
-    block(conv128, x);
-    x = faiss_vision::forward(conv256Down, x); // 4 x 4 x 256
-    block(conv256, x);
-    x = faiss_vision::forward(conv256DownOut, x); // 2 x 2 x 256
+    PaddedMaps input(n, kChipSize, kChipSize, 3), stem(n, 72, 72, 32);
+    Stage stage32(n, 35, 35, 32), stage64(n, 17, 17, 64), stage128(n, 8, 8, 128), stage256(n, 4, 3, 256), last(n, 2, 1, 256);
+    PaddedMaps mean(n, 1, 1, 256), result(n, 1, 1, kDimension);
 
-    PaddedMaps mean = averagePool2(x, 256); // 1 x 1 x 256
-    PaddedMaps result(n, 1, 1, kDimension);
-    convolve(fc, mean, 1, 0, false, result);
+    Steps::walk(kSteps, [&](Steps::Walk& walk) {
+        pixels(chips, input, walk);
+        convolve(conv32Down, input, 2, 0, false, stem, walk);
+        maxPool3(stem, stage32.x, walk);
+        for (const Residual& layer : conv32) residual(layer, stage32, walk);
+        residualDown(conv64Down, stage32, stage64, walk);
+        for (const Residual& layer : conv64) residual(layer, stage64, walk);
+        residualDown(conv128Down, stage64, stage128, walk);
+        for (const Residual& layer : conv128) residual(layer, stage128, walk);
+        residualDown(conv256Down, stage128, stage256, walk);
+        for (const Residual& layer : conv256) residual(layer, stage256, walk);
+        residualDown(conv256DownOut, stage256, last, walk);
+        averagePool2(last.x, mean, walk);
+        convolve(fc, mean, 1, 0, false, result, walk);
+    });
     for (int64_t i = 0; i < n; i++) std::copy_n(result.at(i, 0, 0), kDimension, features + i * kDimension);
 }
 

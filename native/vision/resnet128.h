@@ -15,12 +15,9 @@ namespace faiss_vision {
 struct Resnet128 {
     static constexpr int kDimension = 128, kChipSize = 150;
 
-    /// Two 3 x 3 convolutions around which the input is carried and added.
+    /// Two 3 x 3 convolutions around which the input is carried and added. In the "down" ones the first has stride 2, and
+    /// the input is averaged over 2 x 2 and gets zeros for the channels that it does not have.
     struct Residual {
-        PackedConv conv1, conv2;
-    };
-    /// The same with stride 2: the input is averaged over 2 x 2, and missing channels count as zeros.
-    struct ResidualDown {
         PackedConv conv1, conv2;
     };
 
@@ -33,13 +30,13 @@ struct Resnet128 {
 
     PackedConv conv32Down;
     std::array<Residual, 3> conv32;
-    ResidualDown conv64Down;
+    Residual conv64Down;
     std::array<Residual, 3> conv64;
-    ResidualDown conv128Down;
+    Residual conv128Down;
     std::array<Residual, 2> conv128;
-    ResidualDown conv256Down;
+    Residual conv256Down;
     std::array<Residual, 2> conv256;
-    ResidualDown conv256DownOut;
+    Residual conv256DownOut;
     PackedConv fc;
 
 private:
