@@ -6,6 +6,7 @@ import { FaceRecognizer, type FaceRecognizerOptions, type ImageInput } from 'fai
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { modelPath, photosFolder } from '../dist/models/cache';
+import { takeAway } from './support/take-away';
 
 const folder = mkdtempSync(join(tmpdir(), 'faiss-vision-face-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -86,7 +87,7 @@ describe('pictures', () => {
     const { data, info } = await sharp(ada).raw().toBuffer({ resolveWithObject: true });
     const pixels = new Uint8Array(data);
     const faces = recognizer.faces({ data: pixels, width: info.width, height: info.height, channels: 3 });
-    structuredClone(pixels.buffer, { transfer: [pixels.buffer] });
+    takeAway(pixels.buffer);
     expect((await ann.search((await faces)[0]!.features))[0]).toMatchObject({ found: true, index: 7, score: 0 });
   });
 });
