@@ -34,7 +34,7 @@ private:
         const int64_t k = info[1].As<Napi::Number>();
         const int64_t n = queries.ElementLength() / index_->d;
         std::vector<float> distances(n * k);
-        std::vector<faiss::Index::idx_t> labels(n * k);
+        std::vector<int64_t> labels(n * k);
         const auto start = std::chrono::steady_clock::now();
         index_->search(n, queries.Data(), k, distances.data(), labels.data());
         const std::chrono::duration<double, std::micro> time = std::chrono::steady_clock::now() - start;

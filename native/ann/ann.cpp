@@ -280,7 +280,7 @@ ANN ANN::load(const std::string& path) {
     }
 
     ANN ann(flat->d, settings.kValue, settings.threshold, method);
-    ann.index_->codes.swap(flat->codes);
+    ann.index_->codes = std::move(flat->codes);
     ann.index_->ntotal = flat->ntotal;
     ann.ids_.assign(map->id_map.begin(), map->id_map.end());
     ann.nextId_ = settings.nextId;

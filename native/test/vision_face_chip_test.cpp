@@ -61,7 +61,8 @@ TEST(MeanFace, standsUprightInTheMiddle) {
 TEST(FaceChip, showsThePlaceTurnedAndScaled) {
     const int width = 1200, height = 900;
     const std::vector<uint8_t> pixels = gradient(width, height);
-    for (const Similarity& place : {Similarity{1, 0, 400, 300}, {0.4, 0.1, 500, 400}, {2.6, 0, 350, 300}, {1.5, 1.5, 600, 200}, {-1, 0, 700, 600}}) {
+    for (const Similarity& place :
+         {Similarity{1, 0, 400, 300}, {0.4, 0.1, 500, 400}, {2.6, 0, 350, 300}, {1.5, 1.5, 600, 200}, {-1, 0, 700, 600}}) {
         const std::vector<uint8_t> chip = cut(pixels, width, height, placed(place));
         for (int v = 0; v < kSize; v += 7) {
             for (int u = 0; u < kSize; u += 7) {

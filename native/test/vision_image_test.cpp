@@ -60,9 +60,11 @@ TEST(RgbPixels, impossibleImagesAreRefused) {
 TEST(RgbPixels, theLimitIsNamed) {
     const uint8_t byte = 0; // the size is judged before a pixel is read
     std::string message;
-    EXPECT_EQ(codeOf([&] { RgbPixels picture(Image{&byte, 8193, 8192, 3, PixelOrder::RGB, 3 * 8193}); }, &message), "ERR_IMAGE_TOO_LARGE");
+    EXPECT_EQ(codeOf([&] { RgbPixels picture(Image{&byte, 8193, 8192, 3, PixelOrder::RGB, 3 * 8193}); }, &message),
+              "ERR_IMAGE_TOO_LARGE");
     EXPECT_NE(message.find("8193 x 8192"), std::string::npos) << message;
     EXPECT_NE(message.find("67108864"), std::string::npos) << message;
     EXPECT_EQ(codeOf([&] { RgbPixels picture(Image{&byte, 8192, 8192, 3, PixelOrder::RGB, 3 * 8192}); }), "");
-    EXPECT_EQ(codeOf([&] { RgbPixels picture(Image{&byte, INT32_MAX, INT32_MAX, 4, PixelOrder::RGB, SIZE_MAX}); }), "ERR_IMAGE_TOO_LARGE");
+    EXPECT_EQ(codeOf([&] { RgbPixels picture(Image{&byte, INT32_MAX, INT32_MAX, 4, PixelOrder::RGB, SIZE_MAX}); }),
+              "ERR_IMAGE_TOO_LARGE");
 }

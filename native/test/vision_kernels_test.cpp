@@ -43,10 +43,12 @@ TEST_P(Kernels, convolveAsTorchDoes) {
     struct Shape {
         int in, out, size, stride, height, width;
     };
-    for (const Shape s : {Shape{3, 10, 3, 1, 5, 40}, Shape{10, 16, 3, 1, 4, 15}, Shape{16, 32, 3, 1, 9, 14}, Shape{32, 6, 1, 1, 1, 13},
-                          Shape{3, 28, 3, 1, 24, 24}, Shape{28, 48, 3, 1, 11, 11}, Shape{48, 64, 2, 1, 4, 4}, Shape{64, 128, 2, 1, 4, 4},
-                          Shape{3, 32, 7, 2, 23, 31}, Shape{32, 64, 3, 2, 11, 12}, Shape{576, 128, 1, 1, 1, 5}, Shape{256, 16, 1, 1, 1, 1}}) {
-        const at::Tensor input = random("input", {s.in, s.height, s.width}), weight = random("weight", {s.out, s.in, s.size, s.size});
+    for (const Shape s :
+         {Shape{3, 10, 3, 1, 5, 40}, Shape{10, 16, 3, 1, 4, 15}, Shape{16, 32, 3, 1, 9, 14}, Shape{32, 6, 1, 1, 1, 13},
+          Shape{3, 28, 3, 1, 24, 24}, Shape{28, 48, 3, 1, 11, 11}, Shape{48, 64, 2, 1, 4, 4}, Shape{64, 128, 2, 1, 4, 4},
+          Shape{3, 32, 7, 2, 23, 31}, Shape{32, 64, 3, 2, 11, 12}, Shape{576, 128, 1, 1, 1, 5}, Shape{256, 16, 1, 1, 1, 1}}) {
+        const at::Tensor input = random("input", {s.in, s.height, s.width}),
+                         weight = random("weight", {s.out, s.in, s.size, s.size});
         const at::Tensor bias = random("bias", {s.out}), slope = random("slope", {s.out});
         const at::Tensor expected = at::prelu(at::conv2d(input.unsqueeze(0), weight, bias, s.stride), slope)[0];
         const int height = int(expected.size(1)), width = int(expected.size(2));
@@ -62,20 +64,23 @@ TEST_P(Kernels, convolveAsTorchDoes) {
                 GetParam().convolve(conv, group, {rows, ptrdiff_t{s.stride} * s.in, width, to, s.out, false});
             }
         }
-        EXPECT_LT(worst(out, expected), 1e-5 * std::sqrt(s.in * s.size * s.size)) << s.in << " to " << s.out << ", " << s.size << " x " << s.size;
+        EXPECT_LT(worst(out, expected), 1e-5 * std::sqrt(s.in * s.size * s.size))
+            << s.in << " to " << s.out << ", " << s.size << " x " << s.size;
     }
 }
 
 TEST_P(Kernels, convolveAddsToWhatIsThereAndWritesNoFurther) {
     for (const int positions : {1, 3, 4, 5, 12, 13, 17, 24}) {
-        const at::Tensor input = random("input", {32, 1, positions}), weight = random("weight", {32, 32, 1, 1}), before = random("before", {32, 1, positions});
+        const at::Tensor input = random("input", {32, 1, positions}), weight = random("weight", {32, 32, 1, 1}),
+                         before = random("before", {32, 1, positions});
         const PackedConv conv(weight, at::Tensor(), at::zeros({32}));
         const std::vector<float> in = room(input, size_t(kernels::kBlock) * 32 + kernels::kSlack);
         std::vector<float> out = room(before, size_t(kernels::kBlock) * 32);
         const float* row = in.data();
         GetParam().convolve(conv, 0, {&row, 32, positions, out.data(), 32, true});
         EXPECT_LT(worst(out, at::relu(at::conv2d(input.unsqueeze(0), weight)[0] + before)), 1e-5) << positions;
-        EXPECT_TRUE(std::all_of(out.begin() + positions * 32, out.end(), [](float value) { return std::isnan(value); })) << positions;
+        EXPECT_TRUE(std::all_of(out.begin() + positions * 32, out.end(), [](float value) { return std::isnan(value); }))
+            << positions;
     }
 }
 
@@ -90,8 +95,8 @@ TEST_P(Kernels, maxPoolAsTorchDoes) {
                 std::vector<float> out(size_t(height) * width * channels + kernels::kSlack, NAN);
                 const ptrdiff_t step = ptrdiff_t{size + 1} * channels;
                 for (int y = 0; y < height; y++) {
-                    GetParam().maxPool({in.data() + 2 * y * step, step, std::min(window, size - 2 * y), size + 1, channels, window, 2,
-                                        out.data() + ptrdiff_t{y} * width * channels, width});
+                    GetParam().maxPool({in.data() + 2 * y * step, step, std::min(window, size - 2 * y), size + 1, channels,
+                                        window, 2, out.data() + ptrdiff_t{y} * width * channels, width});
                 }
                 EXPECT_EQ(worst(out, expected), 0) << channels << " channels, " << window << ", " << size;
             }
@@ -108,7 +113,8 @@ TEST_P(Kernels, resampleRowSumsWindowsOfEveryHeight) {
         const std::vector<kernels::Column> columns = {{0, 0, 1.0f}, {1, -1, 0.5f}, {36, 0, 1.0f}};
         std::vector<uint32_t> sums(3 * width + kernels::kSlack);
         std::vector<float> out(9 + kernels::kSlack);
-        GetParam().resampleRow({pixels.data(), 3 * width, rows, width, columns.data(), 3, 1, 2.0f, -1.0f, sums.data(), out.data()});
+        GetParam().resampleRow(
+            {pixels.data(), 3 * width, rows, width, columns.data(), 3, 1, 2.0f, -1.0f, sums.data(), out.data()});
         const auto mean = [&](int x, int c) {
             double sum = 0;
             for (int y = 0; y < rows; y++) sum += pixels[size_t(y * width + x) * 3 + c];
@@ -129,9 +135,12 @@ TEST(AreaResampler, averagesAsTorchDoes) {
     const int width = 61, height = 47;
     const std::vector<uint8_t> bytes = test::noise("area", height, width);
     const RgbPixels picture(test::rgb(bytes, width, height));
-    const at::Tensor whole = at::from_blob(const_cast<uint8_t*>(bytes.data()), {height, width, 3}, at::kByte).permute({2, 0, 1}).to(at::kFloat);
-    for (const AreaResampler::Rectangle r : {AreaResampler::Rectangle{0, 0, width, height}, {5, 7, 20, 31}, {60, 46, 1, 1}, {3, 0, 13, 47}}) {
-        for (const auto& [w, h] : std::vector<std::pair<int, int>>{{24, 24}, {48, 48}, {7, 5}, {1, 1}, {r.width, r.height}, {r.width + 1, 2}}) {
+    const at::Tensor whole =
+        at::from_blob(const_cast<uint8_t*>(bytes.data()), {height, width, 3}, at::kByte).permute({2, 0, 1}).to(at::kFloat);
+    for (const AreaResampler::Rectangle r :
+         {AreaResampler::Rectangle{0, 0, width, height}, {5, 7, 20, 31}, {60, 46, 1, 1}, {3, 0, 13, 47}}) {
+        for (const auto& [w, h] :
+             std::vector<std::pair<int, int>>{{24, 24}, {48, 48}, {7, 5}, {1, 1}, {r.width, r.height}, {r.width + 1, 2}}) {
             const at::Tensor part = whole.slice(1, r.y, r.y + r.height).slice(2, r.x, r.x + r.width);
             const at::Tensor expected = (at::adaptive_avg_pool2d(part.contiguous(), {h, w}) - 127.5) * 0.0078125;
             const AreaResampler resampler(picture, r, w, h);

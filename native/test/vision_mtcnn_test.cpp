@@ -22,7 +22,8 @@ struct Reference {
 
     at::Tensor conv(const at::Tensor& x, const std::string& net, int number, int64_t out, int64_t size) const {
         const std::string n = std::to_string(number);
-        const at::Tensor y = at::conv2d(x, get(net + ".conv" + n + ".weight", {out, x.size(1), size, size}), get(net + ".conv" + n + ".bias", {out}));
+        const at::Tensor y = at::conv2d(x, get(net + ".conv" + n + ".weight", {out, x.size(1), size, size}),
+                                        get(net + ".conv" + n + ".bias", {out}));
         return at::prelu(y, get(net + ".prelu" + n + ".weight", {out}));
     }
     at::Tensor dense(const at::Tensor& x, const std::string& name, int64_t out) const {
@@ -43,12 +44,16 @@ struct Reference {
     at::Tensor rnet(at::Tensor x) const {
         x = conv(pool(conv(pool(conv(x, "rnet", 1, 28, 3), 3), "rnet", 2, 48, 3), 3), "rnet", 3, 64, 2);
         x = at::prelu(dense(flat(x), "rnet.dense4", 128), get("rnet.prelu4.weight", {128}));
-        return at::cat({at::softmax(dense(x, "rnet.dense5_1", 2), 1).slice(1, 1), dense(x, "rnet.dense5_2", 4), at::zeros({x.size(0), 10})}, 1);
+        return at::cat(
+            {at::softmax(dense(x, "rnet.dense5_1", 2), 1).slice(1, 1), dense(x, "rnet.dense5_2", 4), at::zeros({x.size(0), 10})},
+            1);
     }
     at::Tensor onet(at::Tensor x) const {
         x = pool(conv(pool(conv(pool(conv(x, "onet", 1, 32, 3), 3), "onet", 2, 64, 3), 3), "onet", 3, 64, 3), 2);
         x = at::prelu(dense(flat(conv(x, "onet", 4, 128, 2)), "onet.dense5", 256), get("onet.prelu5.weight", {256}));
-        return at::cat({at::softmax(dense(x, "onet.dense6_1", 2), 1).slice(1, 1), dense(x, "onet.dense6_2", 4), dense(x, "onet.dense6_3", 10)}, 1);
+        return at::cat({at::softmax(dense(x, "onet.dense6_1", 2), 1).slice(1, 1), dense(x, "onet.dense6_2", 4),
+                        dense(x, "onet.dense6_3", 10)},
+                       1);
     }
 };
 
@@ -72,7 +77,8 @@ template <class Net>
 void compareCrops(at::Tensor (Reference::*reference)(at::Tensor) const) {
     for (const int count : {1, 5, 12}) {
         std::vector<float> values = crops(count, Net::kSide);
-        const at::Tensor input = at::from_blob(values.data(), {count, Net::kSide, Net::kSide, 3}).permute({0, 3, 1, 2}).contiguous();
+        const at::Tensor input =
+            at::from_blob(values.data(), {count, Net::kSide, Net::kSide, 3}).permute({0, 3, 1, 2}).contiguous();
         Workspace workspace;
         expectSame(Net(weights()).forward(values.data(), count, workspace), (Reference().*reference)(input).contiguous());
     }
@@ -111,7 +117,9 @@ TEST(PNet, answersAsTorchDoesWhateverThePieces) {
         const std::vector<uint8_t> bytes = test::noise("level", height, width);
         const RgbPixels picture(test::rgb(bytes, width, height));
         const AreaResampler level(picture, {0, 0, width, height}, width, height);
-        const at::Tensor input = at::from_blob(const_cast<uint8_t*>(bytes.data()), {1, height, width, 3}, at::kByte).permute({0, 3, 1, 2}).to(at::kFloat);
+        const at::Tensor input = at::from_blob(const_cast<uint8_t*>(bytes.data()), {1, height, width, 3}, at::kByte)
+                                     .permute({0, 3, 1, 2})
+                                     .to(at::kFloat);
         const at::Tensor expected = Reference().pnet((input.contiguous() - 127.5) * 0.0078125)[0];
         const int rows = PNet::gridSize(height), columns = PNet::gridSize(width);
         ASSERT_EQ(expected.size(1), rows);
@@ -208,7 +216,8 @@ TEST(Mtcnn, twoObjectsWorkInTwoThreads) {
 
 TEST(Mtcnn, tinyAndOddPicturesHaveNoFaces) {
     const Mtcnn mtcnn(weights());
-    for (const auto& [width, height] : std::vector<std::pair<int, int>>{{1, 1}, {1, 5000}, {11, 11}, {19, 400}, {20, 20}, {3, 3}, {30'000, 2}}) {
+    for (const auto& [width, height] :
+         std::vector<std::pair<int, int>>{{1, 1}, {1, 5000}, {11, 11}, {19, 400}, {20, 20}, {3, 3}, {30'000, 2}}) {
         const std::vector<uint8_t> pixels(size_t(width) * height * 3, 200);
         EXPECT_TRUE(detect(mtcnn, test::rgb(pixels, width, height)).empty()) << width << " x " << height;
     }

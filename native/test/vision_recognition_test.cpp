@@ -62,7 +62,8 @@ TEST(FaceRecognition, describesItself) {
 TEST(FaceRecognition, tellsPeopleApart) {
     const auto recognition = FaceRecognizerFactory::create("resnet128", options());
     const std::vector<uint8_t> first = canvas("obama.jpg"), second = canvas("obama3.jpg"), other = canvas("biden.jpg");
-    ASSERT_TRUE(recognition->initDetection(test::rgb(first, 250, 250), test::rgb(other, 250, 250))) << recognition->getErrorString();
+    ASSERT_TRUE(recognition->initDetection(test::rgb(first, 250, 250), test::rgb(other, 250, 250)))
+        << recognition->getErrorString();
     std::vector<Face> a, again, b, c;
     ASSERT_TRUE(recognition->getFaces(test::rgb(first, 250, 250), a));
     ASSERT_TRUE(recognition->getFaces(test::rgb(first, 250, 250), again));

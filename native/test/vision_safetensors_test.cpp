@@ -1,5 +1,7 @@
+#include <cstdlib>
 #include <filesystem>
-#include <functional>
+
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 
@@ -40,8 +42,9 @@ std::string floats(std::initializer_list<float> values) {
     return std::string(reinterpret_cast<const char*>(values.begin()), values.size() * sizeof(float));
 }
 
-const std::string kHeader = R"({"__metadata__":{"model":"small","format":"faiss-vision"},)"
-                            R"("a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"b":{"dtype":"F32","shape":[1],"data_offsets":[16,20]}} )";
+const std::string kHeader =
+    R"({"__metadata__":{"model":"small","format":"faiss-vision"},)"
+    R"("a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"b":{"dtype":"F32","shape":[1],"data_offsets":[16,20]}} )";
 const std::string kData = floats({1, 2, 3, 4, 5});
 
 std::string open(const std::string& bytes) {
@@ -88,7 +91,8 @@ TEST(Safetensors, aMissingFileIsNamed) {
 
 TEST(Safetensors, everyCutIsNoticed) {
     const std::string whole = file(kHeader, kData);
-    for (size_t size = 0; size < whole.size(); size++) EXPECT_EQ(open(whole.substr(0, size)), "ERR_WEIGHTS_CORRUPT") << size << " bytes";
+    for (size_t size = 0; size < whole.size(); size++)
+        EXPECT_EQ(open(whole.substr(0, size)), "ERR_WEIGHTS_CORRUPT") << size << " bytes";
     EXPECT_EQ(open(whole), "");
     EXPECT_EQ(open(whole + "x"), "ERR_WEIGHTS_CORRUPT");
 }
@@ -121,7 +125,8 @@ TEST(Safetensors, contradictionsAreNoticed) {
         tensor(R"("dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0])"),
         tensor(R"("dtype":"F32","shape":[9223372036854775807,4],"data_offsets":[0,20])"),
         tensor(R"("dtype":"F32","shape":[5],"data_offsets":[0,18446744073709551615])"),
-        file(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,12]},"b":{"dtype":"F32","shape":[3],"data_offsets":[8,20]}})", kData),
+        file(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,12]},"b":{"dtype":"F32","shape":[3],"data_offsets":[8,20]}})",
+             kData),
     };
     for (const std::string& bytes : wrong) EXPECT_EQ(open(bytes), "ERR_WEIGHTS_CORRUPT") << bytes.substr(0, 120);
 }

@@ -87,7 +87,8 @@ std::vector<Candidate> suppress(const std::vector<Candidate>& candidates, double
 
 Box moved(const Box& box, const Offsets& offsets, float extra) {
     const float width = box.x2 - box.x1 + extra, height = box.y2 - box.y1 + extra;
-    return {box.x1 + offsets[0] * width, box.y1 + offsets[1] * height, box.x2 + offsets[2] * width, box.y2 + offsets[3] * height, box.score};
+    return {box.x1 + offsets[0] * width, box.y1 + offsets[1] * height, box.x2 + offsets[2] * width, box.y2 + offsets[3] * height,
+            box.score};
 }
 
 Box squared(const Box& box) {

@@ -11,7 +11,8 @@ void flatten(const FeatureMap& map, float* to) {
 }
 
 /// The dense layers run over all crops at once, so that their large weights are read once.
-std::vector<CropAnswer> answers(const FeatureMap& features, const PackedConv& dense, const PackedConv& heads, Workspace& workspace) {
+std::vector<CropAnswer> answers(const FeatureMap& features, const PackedConv& dense, const PackedConv& heads,
+                                Workspace& workspace) {
     const FeatureMap logits = convolve(heads, convolve(dense, features, workspace), workspace);
     std::vector<CropAnswer> result(size_t(logits.width));
     for (int i = 0; i < logits.width; i++) {
@@ -33,8 +34,10 @@ FeatureMap crop(const float* crops, int index, int side, Workspace& workspace) {
 } // namespace
 
 RNet::RNet(const Safetensors& weights)
-    : conv1(mtcnn::convolution(weights, "rnet", "1", 3, 28, 3)), conv2(mtcnn::convolution(weights, "rnet", "2", 28, 48, 3)),
-      conv3(mtcnn::convolution(weights, "rnet", "3", 48, 64, 2)), dense4(mtcnn::flattened(weights, "rnet", "4", 3, 64, 128)),
+    : conv1(mtcnn::convolution(weights, "rnet", "1", 3, 28, 3)),
+      conv2(mtcnn::convolution(weights, "rnet", "2", 28, 48, 3)),
+      conv3(mtcnn::convolution(weights, "rnet", "3", 48, 64, 2)),
+      dense4(mtcnn::flattened(weights, "rnet", "4", 3, 64, 128)),
       dense5(mtcnn::heads(weights, "rnet.dense5", 128, false, false)) {}
 
 std::vector<CropAnswer> RNet::forward(const float* crops, int count, Workspace& workspace) const {
@@ -55,9 +58,12 @@ std::vector<CropAnswer> RNet::forward(const float* crops, int count, Workspace& 
 }
 
 ONet::ONet(const Safetensors& weights)
-    : conv1(mtcnn::convolution(weights, "onet", "1", 3, 32, 3)), conv2(mtcnn::convolution(weights, "onet", "2", 32, 64, 3)),
-      conv3(mtcnn::convolution(weights, "onet", "3", 64, 64, 3)), conv4(mtcnn::convolution(weights, "onet", "4", 64, 128, 2)),
-      dense5(mtcnn::flattened(weights, "onet", "5", 3, 128, 256)), dense6(mtcnn::heads(weights, "onet.dense6", 256, false, true)) {}
+    : conv1(mtcnn::convolution(weights, "onet", "1", 3, 32, 3)),
+      conv2(mtcnn::convolution(weights, "onet", "2", 32, 64, 3)),
+      conv3(mtcnn::convolution(weights, "onet", "3", 64, 64, 3)),
+      conv4(mtcnn::convolution(weights, "onet", "4", 64, 128, 2)),
+      dense5(mtcnn::flattened(weights, "onet", "5", 3, 128, 256)),
+      dense6(mtcnn::heads(weights, "onet.dense6", 256, false, true)) {}
 
 std::vector<CropAnswer> ONet::forward(const float* crops, int count, Workspace& workspace) const {
     const size_t all = workspace.mark();

@@ -31,7 +31,9 @@ public:
             }
         }
         const int margin = 2 * shrink; // for the neighbours that the interpolation looks at
-        const auto inside = [](double value, int least, int size) { return int(std::clamp(value, double(least), double(size - 1))); };
+        const auto inside = [](double value, int least, int size) {
+            return int(std::clamp(value, double(least), double(size - 1)));
+        };
         const int x = inside(low[0] - margin, 0, picture.width()), y = inside(low[1] - margin, 0, picture.height());
         const int width = inside(high[0] + margin + 1, x, picture.width()) - x + 1;
         const int height = inside(high[1] + margin + 1, y, picture.height()) - y + 1;
@@ -62,7 +64,8 @@ public:
         const float* upper = values_.data() + line * rowStep() + 3 * column;
         const float* lower = upper + rowStep();
         for (int c = 0; c < 3; c++) {
-            const float above = upper[c] + (upper[c + 3] - upper[c]) * right, under = lower[c] + (lower[c + 3] - lower[c]) * right;
+            const float above = upper[c] + (upper[c + 3] - upper[c]) * right,
+                        under = lower[c] + (lower[c + 3] - lower[c]) * right;
             rgb[c] = uint8_t(above + (under - above) * below + 0.5f);
         }
     }

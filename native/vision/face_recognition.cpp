@@ -39,7 +39,9 @@ const char* errorName(ErrorCode code) {
 
 Face::Face(const Detection& detection, std::vector<float> features)
     : box{detection.box.x1, detection.box.y1, detection.box.x2 - detection.box.x1, detection.box.y2 - detection.box.y1},
-      score(detection.box.score), landmarks(detection.landmarks), features_(std::move(features)) {}
+      score(detection.box.score),
+      landmarks(detection.landmarks),
+      features_(std::move(features)) {}
 
 bool FaceRecognition::attempt(const std::function<void()>& work) {
     errorCode_ = ErrorCode::None;
@@ -76,7 +78,8 @@ bool FaceRecognition::getFaces(const Image& image, std::vector<Face>& faces) {
 bool FaceRecognition::embed(const uint8_t* chips, int64_t n, float* features) {
     return attempt([&] {
         if (n < 0 || (n > 0 && (chips == nullptr || features == nullptr))) {
-            throw Error("ERR_INVALID_ARGUMENT", "chips: expected 0 or more chips and room for their features, got " + std::to_string(n));
+            throw Error("ERR_INVALID_ARGUMENT",
+                        "chips: expected 0 or more chips and room for their features, got " + std::to_string(n));
         }
         const std::vector<float> result = featuresOf(chips, n);
         std::copy(result.begin(), result.end(), features);

@@ -15,7 +15,8 @@ using Options = FaceRecognizerFactory::Options;
 class Resnet128Recognition : public FaceRecognition {
 public:
     explicit Resnet128Recognition(const Options& options)
-        : FaceRecognition(Mtcnn(Safetensors(options.detectorWeights), options.detector)), net_(Safetensors(options.weights)) {}
+        : FaceRecognition(Mtcnn(Safetensors(options.detectorWeights), options.detector)),
+          net_(Safetensors(options.weights)) {}
 
     int dimension() const override { return Resnet128::kDimension; }
     int chipSize() const override { return Resnet128::kChipSize; }

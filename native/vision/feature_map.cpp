@@ -11,7 +11,8 @@ FeatureMap convolve(const PackedConv& conv, const FeatureMap& in, Workspace& wor
     // which costs less than blocks that are cut at every row.
     const int64_t positions = int64_t{height - 1} * in.pitch + width;
     for (int group = 0; group < conv.groups(); group++) {
-        kernels::convolve(conv, group, {rows.data(), in.channels, positions, out.data + group * PackedConv::kGroup, out.channels, false});
+        kernels::convolve(conv, group,
+                          {rows.data(), in.channels, positions, out.data + group * PackedConv::kGroup, out.channels, false});
     }
     return out;
 }

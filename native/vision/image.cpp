@@ -12,19 +12,22 @@ namespace {
 void check(const Image& image) {
     const auto fail = [](const std::string& what) { throw Error("ERR_INVALID_ARGUMENT", "image: " + what); };
     if (image.width < 1 || image.height < 1) {
-        fail("expected a width and a height of at least 1, got " + std::to_string(image.width) + " x " + std::to_string(image.height));
+        fail("expected a width and a height of at least 1, got " + std::to_string(image.width) + " x " +
+             std::to_string(image.height));
     }
     const int64_t pixels = int64_t{image.width} * image.height;
     if (pixels > kMaxPixels) {
-        throw Error("ERR_IMAGE_TOO_LARGE", "image: " + std::to_string(image.width) + " x " + std::to_string(image.height) + " = " +
-                                               std::to_string(pixels) + " pixels; the limit is " + std::to_string(kMaxPixels) + " pixels");
+        throw Error("ERR_IMAGE_TOO_LARGE", "image: " + std::to_string(image.width) + " x " + std::to_string(image.height) +
+                                               " = " + std::to_string(pixels) + " pixels; the limit is " +
+                                               std::to_string(kMaxPixels) + " pixels");
     }
     if (image.channels != 1 && image.channels != 3 && image.channels != 4) {
         fail("expected 1, 3 or 4 channels, got " + std::to_string(image.channels));
     }
     const size_t row = size_t(image.width) * image.channels;
     if (image.stride < row) {
-        fail("expected a stride of at least width * channels = " + std::to_string(row) + " bytes, got " + std::to_string(image.stride));
+        fail("expected a stride of at least width * channels = " + std::to_string(row) + " bytes, got " +
+             std::to_string(image.stride));
     }
     if (image.data == nullptr) fail("expected pixels, got a null pointer");
 }

@@ -22,9 +22,13 @@ template <int Lanes>
 using Floats = typename VectorOf<float, Lanes>::type;
 
 template <class V, class T>
-ALWAYS_INLINE const V& load(const T* from) { return *reinterpret_cast<const V*>(from); }
+ALWAYS_INLINE const V& load(const T* from) {
+    return *reinterpret_cast<const V*>(from);
+}
 template <class V>
-ALWAYS_INLINE V& at(float* to) { return *reinterpret_cast<V*>(to); }
+ALWAYS_INLINE V& at(float* to) {
+    return *reinterpret_cast<V*>(to);
+}
 
 /// Block x Vectors accumulators stay in registers while the inputs of Block positions pass by once.
 template <int Lanes, int Vectors, int Block>
@@ -84,7 +88,8 @@ ALWAYS_INLINE void convolveChannels(const PackedConv& conv, int group, const Con
         }
         // A short rest, as the deep layers' small maps leave it, is not worth a whole block.
         for (; p < run.positions; p += Block / 3) {
-            convolveBlock<Lanes, Vectors, Block / 3>(conv, group, channel, run, p, int(std::min<int64_t>(Block / 3, run.positions - p)));
+            convolveBlock<Lanes, Vectors, Block / 3>(conv, group, channel, run, p,
+                                                     int(std::min<int64_t>(Block / 3, run.positions - p)));
         }
     }
 }
@@ -204,10 +209,12 @@ ALWAYS_INLINE void resampleAll(const AreaRow& row) {
     }
 }
 
-#define VARIANT(name, attribute, lanes, block)                                                                                    \
-    attribute void convolve_##name(const PackedConv& conv, int group, const ConvRun& run) { convolveAll<lanes, block>(conv, group, run); } \
-    attribute void maxPool_##name(const PoolRow& row) { maxPoolAny<lanes>(row); }                                                 \
-    attribute void resampleRow_##name(const AreaRow& row) { resampleAll<lanes>(row); }                                                   \
+#define VARIANT(name, attribute, lanes, block)                                              \
+    attribute void convolve_##name(const PackedConv& conv, int group, const ConvRun& run) { \
+        convolveAll<lanes, block>(conv, group, run);                                        \
+    }                                                                                       \
+    attribute void maxPool_##name(const PoolRow& row) { maxPoolAny<lanes>(row); }           \
+    attribute void resampleRow_##name(const AreaRow& row) { resampleAll<lanes>(row); }      \
     const Variant name = {#name, convolve_##name, maxPool_##name, resampleRow_##name};
 
 #ifdef FAISS_VISION_X86

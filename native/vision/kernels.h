@@ -30,8 +30,8 @@ struct ConvRun {
 /// Windows that stand over the right edge are cut there.
 struct PoolRow {
     const float* in;
-    ptrdiff_t rowStep; ///< floats from one input row to the next
-    int rows, width;   ///< input rows to look at, input columns
+    ptrdiff_t rowStep;            ///< floats from one input row to the next
+    int rows, width;              ///< input rows to look at, input columns
     int channels, window, stride; ///< window: 2 or 3
     float* out;
     int outWidth;
@@ -53,7 +53,7 @@ struct AreaRow {
     int width, narrow;
     float scale, offset;
     void* sums; ///< scratch: 3 * sourceWidth + kSlack numbers of 4 bytes
-    float* out;     ///< 3 * width floats
+    float* out; ///< 3 * width floats
 };
 
 /// The three loops for one instruction set.

@@ -37,18 +37,21 @@ AreaResampler::Rectangle pixelsOf(const Box& box, const RgbPixels& picture) {
 Landmarks within(const Box& box, const CropAnswer& answer) {
     Landmarks points;
     for (size_t i = 0; i < points.size(); i++) {
-        points[i] = {(box.x2 - box.x1 + 1) * answer.landmarks[i] + box.x1 - 1, (box.y2 - box.y1 + 1) * answer.landmarks[5 + i] + box.y1 - 1};
+        points[i] = {(box.x2 - box.x1 + 1) * answer.landmarks[i] + box.x1 - 1,
+                     (box.y2 - box.y1 + 1) * answer.landmarks[5 + i] + box.y1 - 1};
     }
     return points;
 }
 
 MtcnnOptions checked(const MtcnnOptions& options) {
     if (!(options.minFaceSize >= MtcnnOptions::kSmallestFace && options.minFaceSize <= 1e6)) {
-        throw Error("ERR_INVALID_ARGUMENT", "minFaceSize: expected a number of pixels from 6 to 1000000, got " + std::to_string(options.minFaceSize));
+        throw Error("ERR_INVALID_ARGUMENT",
+                    "minFaceSize: expected a number of pixels from 6 to 1000000, got " + std::to_string(options.minFaceSize));
     }
     for (const double threshold : options.thresholds) {
         if (!(threshold > 0 && threshold < 1)) {
-            throw Error("ERR_INVALID_ARGUMENT", "thresholds: expected three numbers between 0 and 1, got " + std::to_string(threshold));
+            throw Error("ERR_INVALID_ARGUMENT",
+                        "thresholds: expected three numbers between 0 and 1, got " + std::to_string(threshold));
         }
     }
     return options;
@@ -57,7 +60,10 @@ MtcnnOptions checked(const MtcnnOptions& options) {
 } // namespace
 
 Mtcnn::Mtcnn(const Safetensors& weights, const MtcnnOptions& options)
-    : options_(checked(options)), pnet_((weights.requireModel("mtcnn"), weights)), rnet_(weights), onet_(weights) {}
+    : options_(checked(options)),
+      pnet_((weights.requireModel("mtcnn"), weights)),
+      rnet_(weights),
+      onet_(weights) {}
 
 std::vector<std::vector<Detection>> Mtcnn::detect(const std::vector<const RgbPixels*>& pictures) const {
     return decide(pictures, refine(pictures, propose(pictures)));
@@ -89,11 +95,13 @@ Mtcnn::Boxes Mtcnn::propose(const std::vector<const RgbPixels*>& pictures) const
         const int perPiece = std::max(kLeastRows, rows / (4 * at::get_num_threads()) + 1);
         for (int row = 0; row < rows; row += perPiece) pieces.push_back({level, row, std::min(row + perPiece, rows), {}});
     }
-    forEachPiece(int64_t(pieces.size()), [] { return Workspace(); }, [&](Workspace& workspace, int64_t i) {
-        Piece& piece = pieces[size_t(i)];
-        const Level& level = levels[piece.level];
-        piece.candidates = pnet_.scan(level.pixels, piece.begin, piece.end, level.scale, options_.thresholds[0], workspace);
-    });
+    forEachPiece(
+        int64_t(pieces.size()), [] { return Workspace(); },
+        [&](Workspace& workspace, int64_t i) {
+            Piece& piece = pieces[size_t(i)];
+            const Level& level = levels[piece.level];
+            piece.candidates = pnet_.scan(level.pixels, piece.begin, piece.end, level.scale, options_.thresholds[0], workspace);
+        });
 
     for (Piece& piece : pieces) {
         std::vector<Candidate>& all = levels[piece.level].candidates;
@@ -133,17 +141,20 @@ std::vector<Mtcnn::Crop> Mtcnn::look(const Net& net, const std::vector<const Rgb
         Workspace workspace;
         std::vector<float> pixels = std::vector<float>(kCropsPerPiece * kSize + kernels::kSlack);
     };
-    forEachPiece(pieces, [] { return Kept(); }, [&](Kept& kept, int64_t piece) {
-        const int64_t begin = piece * perPiece, end = std::min(begin + perPiece, total);
-        for (int64_t i = begin; i < end; i++) {
-            const RgbPixels& picture = *pictures[crops[size_t(i)].picture];
-            const AreaResampler scaled(picture, pixelsOf(crops[size_t(i)].box, picture), Net::kSide, Net::kSide);
-            float* to = kept.pixels.data() + size_t(i - begin) * kSize;
-            for (int y = 0; y < Net::kSide; y++) scaled.row(y, 1 / 128.0f, -127.5f / 128, kept.workspace.sums, to + size_t{3} * Net::kSide * y);
-        }
-        const std::vector<CropAnswer> answers = net.forward(kept.pixels.data(), int(end - begin), kept.workspace);
-        for (int64_t i = begin; i < end; i++) crops[size_t(i)].answer = answers[size_t(i - begin)];
-    });
+    forEachPiece(
+        pieces, [] { return Kept(); },
+        [&](Kept& kept, int64_t piece) {
+            const int64_t begin = piece * perPiece, end = std::min(begin + perPiece, total);
+            for (int64_t i = begin; i < end; i++) {
+                const RgbPixels& picture = *pictures[crops[size_t(i)].picture];
+                const AreaResampler scaled(picture, pixelsOf(crops[size_t(i)].box, picture), Net::kSide, Net::kSide);
+                float* to = kept.pixels.data() + size_t(i - begin) * kSize;
+                for (int y = 0; y < Net::kSide; y++)
+                    scaled.row(y, 1 / 128.0f, -127.5f / 128, kept.workspace.sums, to + size_t{3} * Net::kSide * y);
+            }
+            const std::vector<CropAnswer> answers = net.forward(kept.pixels.data(), int(end - begin), kept.workspace);
+            for (int64_t i = begin; i < end; i++) crops[size_t(i)].answer = answers[size_t(i - begin)];
+        });
     return crops;
 }
 
@@ -180,7 +191,8 @@ std::vector<std::vector<Detection>> Mtcnn::decide(const std::vector<const RgbPix
         for (const Detection& detection : found[i]) edges.push_back(detection.box);
         for (const size_t index : suppress(edges, kOverlap, Overlap::Smaller)) faces[i].push_back(found[i][index]);
         const auto area = [](const Detection& face) { return (face.box.x2 - face.box.x1) * (face.box.y2 - face.box.y1); };
-        std::stable_sort(faces[i].begin(), faces[i].end(), [&](const Detection& a, const Detection& b) { return area(a) > area(b); });
+        std::stable_sort(faces[i].begin(), faces[i].end(),
+                         [&](const Detection& a, const Detection& b) { return area(a) > area(b); });
     }
     return faces;
 }

@@ -11,21 +11,25 @@
 /// Reading the layers of MTCNN's networks. Names are those of the state dicts: "<net>.<layer>.weight", ...
 namespace faiss_vision::mtcnn {
 
-inline at::Tensor bias(const Safetensors& weights, const std::string& layer, int64_t out) { return weights.tensor(layer + ".bias", {out}); }
+inline at::Tensor bias(const Safetensors& weights, const std::string& layer, int64_t out) {
+    return weights.tensor(layer + ".bias", {out});
+}
 
 /// A square convolution with the PReLU that follows it.
-inline PackedConv convolution(const Safetensors& weights, const std::string& net, const std::string& number, int64_t in, int64_t out, int64_t size) {
+inline PackedConv convolution(const Safetensors& weights, const std::string& net, const std::string& number, int64_t in,
+                              int64_t out, int64_t size) {
     const std::string layer = net + ".conv" + number;
     return PackedConv(weights.tensor(layer + ".weight", {out, in, size, size}), bias(weights, layer, out),
                       weights.tensor(net + ".prelu" + number + ".weight", {out}));
 }
 
 /// The dense layer behind the last map, of side x side x channels, with its PReLU.
-inline PackedConv flattened(const Safetensors& weights, const std::string& net, const std::string& number, int64_t side, int64_t channels,
-                            int64_t out) {
+inline PackedConv flattened(const Safetensors& weights, const std::string& net, const std::string& number, int64_t side,
+                            int64_t channels, int64_t out) {
     const std::string layer = net + ".dense" + number;
     // The trained order is column, row, channel; the maps here are row, column, channel.
-    const at::Tensor weight = weights.tensor(layer + ".weight", {out, side * side * channels}).view({out, side, side, channels}).permute({0, 2, 1, 3});
+    const at::Tensor weight =
+        weights.tensor(layer + ".weight", {out, side * side * channels}).view({out, side, side, channels}).permute({0, 2, 1, 3});
     return PackedConv(weight.reshape({out, side * side * channels, 1, 1}), bias(weights, layer, out),
                       weights.tensor(net + ".prelu" + number + ".weight", {out}));
 }
@@ -35,7 +39,8 @@ inline PackedConv heads(const Safetensors& weights, const std::string& layer, in
     std::vector<at::Tensor> matrices, biases;
     const auto add = [&](const std::string& suffix, int64_t out) {
         const std::string name = layer + suffix;
-        const at::Tensor matrix = convolutional ? weights.tensor(name + ".weight", {out, in, 1, 1}) : weights.tensor(name + ".weight", {out, in});
+        const at::Tensor matrix =
+            convolutional ? weights.tensor(name + ".weight", {out, in, 1, 1}) : weights.tensor(name + ".weight", {out, in});
         matrices.push_back(matrix.reshape({out, in, 1, 1}));
         biases.push_back(bias(weights, name, out));
     };

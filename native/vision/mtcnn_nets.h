@@ -30,7 +30,8 @@ struct PNet {
     /// so a large picture needs no more of it than a small one.
     /// @param scale  of the level, to find the window in the picture again
     /// @return the windows of score >= threshold, from top left to bottom right
-    std::vector<Candidate> scan(const AreaResampler& level, int begin, int end, double scale, double threshold, Workspace& workspace) const;
+    std::vector<Candidate> scan(const AreaResampler& level, int begin, int end, double scale, double threshold,
+                                Workspace& workspace) const;
 };
 
 /// What the second and the third network say of a crop.

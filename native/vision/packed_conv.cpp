@@ -17,9 +17,13 @@ std::vector<float> padded(const at::Tensor& values, int count, float otherwise) 
 } // namespace
 
 PackedConv::PackedConv(const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& slope)
-    : kernelHeight_(int(weight.size(2))), kernelWidth_(int(weight.size(3))), inChannels_(int(weight.size(1))),
-      channels_(int(weight.size(0))), padded_((channels_ + 15) / 16 * 16),
-      bias_(padded(bias, padded_, 0.0f)), slope_(padded(slope, padded_, 1.0f)) {
+    : kernelHeight_(int(weight.size(2))),
+      kernelWidth_(int(weight.size(3))),
+      inChannels_(int(weight.size(1))),
+      channels_(int(weight.size(0))),
+      padded_((channels_ + 15) / 16 * 16),
+      bias_(padded(bias, padded_, 0.0f)),
+      slope_(padded(slope, padded_, 1.0f)) {
     // (kernel row, kernel column, input channel) x output channel
     const at::Tensor matrix = weight.permute({2, 3, 1, 0}).contiguous();
     const float* from = matrix.data_ptr<float>();

@@ -1,6 +1,7 @@
 #pragma once
 
-#include <cstdint>
+#include <algorithm>
+#include <cstddef>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -27,9 +28,7 @@ public:
 
     int groups() const { return (padded_ + kGroup - 1) / kGroup; }
     int groupWidth(int group) const { return std::min(kGroup, padded_ - group * kGroup); }
-    const float* weights(int group) const {
-        return weights_.data() + ptrdiff_t{group} * kGroup * kernelHeight_ * inputsPerRow();
-    }
+    const float* weights(int group) const { return weights_.data() + ptrdiff_t{group} * kGroup * kernelHeight_ * inputsPerRow(); }
     const float* bias(int group) const { return bias_.data() + group * kGroup; }
     const float* slope(int group) const { return slope_.data() + group * kGroup; }
 

@@ -15,12 +15,16 @@ int64_t blocksPerPiece(const PackedConv& conv, int64_t positions) {
 } // namespace
 
 PaddedMaps::PaddedMaps(int64_t count, int height, int width, int channels)
-    : count_(count), height_(height), width_(width), channels_(channels),
+    : count_(count),
+      height_(height),
+      width_(width),
+      channels_(channels),
       // One position before the first row and one behind the last one complete the frame.
       mapStep_((ptrdiff_t{height + 2} * (width + 1) + 2) * channels),
       values_(size_t(count) * mapStep_ + size_t(kernels::kBlock) * 2 * channels + kernels::kSlack) {}
 
-void convolve(const PackedConv& conv, const PaddedMaps& in, int stride, int padding, bool accumulate, PaddedMaps& out, Steps::Walk& walk) {
+void convolve(const PackedConv& conv, const PaddedMaps& in, int stride, int padding, bool accumulate, PaddedMaps& out,
+              Steps::Walk& walk) {
     const int size = conv.kernelHeight();
     const int height = (in.height() + 2 * padding - size) / stride + 1, width = (in.width() + 2 * padding - size) / stride + 1;
     const auto run = [&](int64_t group, int64_t map, int y, int64_t x, int64_t positions) {
@@ -45,7 +49,8 @@ void convolve(const PackedConv& conv, const PaddedMaps& in, int stride, int padd
             }
         });
     } else {
-        const int64_t perPiece = blocksPerPiece(conv, width), pieces = (height + perPiece - 1) / perPiece, perGroup = pieces * in.count();
+        const int64_t perPiece = blocksPerPiece(conv, width), pieces = (height + perPiece - 1) / perPiece,
+                      perGroup = pieces * in.count();
         walk.run(conv.groups() * perGroup, [&](int64_t piece) {
             const int64_t begin = piece % pieces * perPiece, end = std::min<int64_t>(begin + perPiece, height);
             for (int64_t y = begin; y < end; y++) run(piece / perGroup, piece / pieces % in.count(), int(y), 0, width);
@@ -57,7 +62,8 @@ void maxPool3(const PaddedMaps& in, PaddedMaps& out, Steps::Walk& walk) {
     walk.run(out.count() * out.height(), [&](int64_t row) {
         const int64_t map = row / out.height();
         const int y = int(row % out.height());
-        kernels::maxPool({in.at(map, 2 * y, 0), in.rowStep(), 3, in.width(), in.channels(), 3, 2, out.at(map, y, 0), out.width()});
+        kernels::maxPool(
+            {in.at(map, 2 * y, 0), in.rowStep(), 3, in.width(), in.channels(), 3, 2, out.at(map, y, 0), out.width()});
     });
 }
 

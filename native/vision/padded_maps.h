@@ -26,7 +26,9 @@ public:
     const float* at(int64_t map, int y, int x) const { return values_.data() + offset(map, y, x); }
 
 private:
-    ptrdiff_t offset(int64_t map, int y, int x) const { return map * mapStep_ + (y + 1) * rowStep() + ptrdiff_t{x + 1} * channels_; }
+    ptrdiff_t offset(int64_t map, int y, int x) const {
+        return map * mapStep_ + (y + 1) * rowStep() + ptrdiff_t{x + 1} * channels_;
+    }
 
     int64_t count_;
     int height_, width_, channels_;
@@ -39,7 +41,8 @@ private:
 /// A convolution of a whole batch. What is in `out` already is added before the activation where `accumulate` says so.
 /// `out` may be larger than the result, which then lies at its top left.
 /// @param padding  0, or 1 for a 3 x 3 kernel with stride 1
-void convolve(const PackedConv& conv, const PaddedMaps& in, int stride, int padding, bool accumulate, PaddedMaps& out, Steps::Walk& walk);
+void convolve(const PackedConv& conv, const PaddedMaps& in, int stride, int padding, bool accumulate, PaddedMaps& out,
+              Steps::Walk& walk);
 
 /// A max pool of 3 x 3 with stride 2, without padding.
 void maxPool3(const PaddedMaps& in, PaddedMaps& out, Steps::Walk& walk);

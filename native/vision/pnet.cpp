@@ -21,17 +21,21 @@ void convolveRow(const PackedConv& conv, const RollingRows& in, int y, const Rol
     const float* rows[3];
     for (int i = 0; i < conv.kernelHeight(); i++) rows[i] = in.row(y + i);
     for (int group = 0; group < conv.groups(); group++) {
-        kernels::convolve(conv, group, {rows, in.channels, out.width, out.row(y) + group * PackedConv::kGroup, out.channels, false});
+        kernels::convolve(conv, group,
+                          {rows, in.channels, out.width, out.row(y) + group * PackedConv::kGroup, out.channels, false});
     }
 }
 
 } // namespace
 
 PNet::PNet(const Safetensors& weights)
-    : conv1(mtcnn::convolution(weights, "pnet", "1", 3, 10, 3)), conv2(mtcnn::convolution(weights, "pnet", "2", 10, 16, 3)),
-      conv3(mtcnn::convolution(weights, "pnet", "3", 16, 32, 3)), conv4(mtcnn::heads(weights, "pnet.conv4", 32, true, false)) {}
+    : conv1(mtcnn::convolution(weights, "pnet", "1", 3, 10, 3)),
+      conv2(mtcnn::convolution(weights, "pnet", "2", 10, 16, 3)),
+      conv3(mtcnn::convolution(weights, "pnet", "3", 16, 32, 3)),
+      conv4(mtcnn::heads(weights, "pnet.conv4", 32, true, false)) {}
 
-std::vector<Candidate> PNet::scan(const AreaResampler& level, int begin, int end, double scale, double threshold, Workspace& workspace) const {
+std::vector<Candidate> PNet::scan(const AreaResampler& level, int begin, int end, double scale, double threshold,
+                                  Workspace& workspace) const {
     const int width1 = level.width() - 2, height1 = level.height() - 2, pooledWidth = (width1 + 1) / 2;
     const size_t mark = workspace.mark();
     const RollingRows input(4, level.width(), 3, workspace);
@@ -53,15 +57,17 @@ std::vector<Candidate> PNet::scan(const AreaResampler& level, int begin, int end
             const float score = mtcnn::faceScore(answer);
             if (score < float(threshold)) continue;
             const auto edge = [&](int position) { return std::floor(float(position) / float(scale)); };
-            found.push_back({{edge(kStride * x + 1), edge(kStride * y + 1), edge(kStride * x + kCell), edge(kStride * y + kCell), score},
-                             {answer[2], answer[3], answer[4], answer[5]}});
+            found.push_back(
+                {{edge(kStride * x + 1), edge(kStride * y + 1), edge(kStride * x + kCell), edge(kStride * y + kCell), score},
+                 {answer[2], answer[3], answer[4], answer[5]}});
         }
     };
 
     int nextInput = 2 * begin;
     for (int y = begin; y < end + 4; y++) { // rows of the pooled layer
         const int pooledRows = std::min(2, height1 - 2 * y);
-        for (; nextInput < 2 * y + pooledRows + 2; nextInput++) level.row(nextInput, 1 / 128.0f, -127.5f / 128, workspace.sums, input.row(nextInput));
+        for (; nextInput < 2 * y + pooledRows + 2; nextInput++)
+            level.row(nextInput, 1 / 128.0f, -127.5f / 128, workspace.sums, input.row(nextInput));
         for (int i = 0; i < pooledRows; i++) {
             const float* rows[3] = {input.row(2 * y + i), input.row(2 * y + i + 1), input.row(2 * y + i + 2)};
             kernels::convolve(conv1, 0, {rows, 3, width1, rows1 + i * rowStep1, conv1.channels(), false});

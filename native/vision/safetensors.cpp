@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <tuple>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -66,7 +67,7 @@ public:
     explicit Mapping(const std::string& path) {
         const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
         if (file < 0) notFound(path, std::strerror(errno));
-        struct stat info {};
+        struct stat info{};
         const bool known = ::fstat(file, &info) == 0;
         if (!known || !S_ISREG(info.st_mode)) {
             ::close(file);
@@ -114,7 +115,8 @@ void Safetensors::readHeader() {
     uint64_t length = 0;
     for (size_t i = 0; i < kLengthBytes; i++) length |= uint64_t{bytes[i]} << (8 * i);
     if (length > size - kLengthBytes || length > kMaxHeaderBytes) {
-        corrupt("the header says " + std::to_string(length) + " bytes, the file has " + std::to_string(size - kLengthBytes) + " after it");
+        corrupt("the header says " + std::to_string(length) + " bytes, the file has " + std::to_string(size - kLengthBytes) +
+                " after it");
     }
 
     const auto limitDepth = [this](int depth, json::parse_event_t, json&) {
@@ -149,8 +151,8 @@ void Safetensors::readHeader() {
         }
         const uint64_t begin = uint64_t(offsets[0]), end = uint64_t(offsets[1]);
         if (begin > end || end > dataSize) {
-            corrupt("tensor " + name + " lies at bytes " + std::to_string(begin) + " to " + std::to_string(end) + " of the data, which have " +
-                    std::to_string(dataSize));
+            corrupt("tensor " + name + " lies at bytes " + std::to_string(begin) + " to " + std::to_string(end) +
+                    " of the data, which have " + std::to_string(dataSize));
         }
         uint64_t expected = 0;
         if (!byteCount(entry.shape, elementSize(entry.type), expected) || expected != end - begin) {
@@ -165,13 +167,15 @@ void Safetensors::readHeader() {
     // The format allows neither gaps nor overlaps; so a name that stands twice is noticed too.
     std::vector<const Entry*> order;
     for (const auto& [name, entry] : entries_) order.push_back(&entry);
-    std::sort(order.begin(), order.end(), [](const Entry* a, const Entry* b) { return std::tie(a->begin, a->end) < std::tie(b->begin, b->end); });
+    std::sort(order.begin(), order.end(),
+              [](const Entry* a, const Entry* b) { return std::tie(a->begin, a->end) < std::tie(b->begin, b->end); });
     size_t covered = dataBegin;
     for (const Entry* entry : order) {
         if (entry->begin != covered) corrupt("the tensors overlap or leave a gap");
         covered = entry->end;
     }
-    if (covered != size) corrupt("the tensors cover " + std::to_string(covered - dataBegin) + " bytes, the data have " + std::to_string(dataSize));
+    if (covered != size)
+        corrupt("the tensors cover " + std::to_string(covered - dataBegin) + " bytes, the data have " + std::to_string(dataSize));
 }
 
 std::string Safetensors::metadata(const std::string& key) const {
