@@ -138,10 +138,10 @@ float ANN::score(const float* query, int64_t row) const {
 
 int64_t ANN::nearestRows(int64_t n, const float* queries, int64_t k, std::vector<int64_t>& rows) const {
     // FAISS gives each query to one thread. Fewer queries than threads would leave some of them idle, so then the
-    // vectors are shared out instead, and each thread brings its own k best.
-    constexpr size_t kWorthSharing = 4 << 20; // bytes of vectors for a thread: below, waking it costs more than it saves
+    // vectors are shared out instead: in many parts, so that a thread that is held up by other work holds up only one.
+    constexpr int64_t kPartBytes = 8 << 20;
     const int64_t parts = n >= omp_get_max_threads()
-        ? 1 : std::min<int64_t>(omp_get_max_threads(), 1 + index_->codes.size() / kWorthSharing);
+        ? 1 : std::max<int64_t>(1, std::min<int64_t>(index_->codes.size() / kPartBytes, size() / k));
     rows.assign(n * parts * k, -1);
     if (parts == 1) {
         std::vector<float> distances(n * k);
@@ -149,22 +149,24 @@ int64_t ANN::nearestRows(int64_t n, const float* queries, int64_t k, std::vector
         return k;
     }
     const size_t d = dimension();
-#pragma omp parallel for num_threads(parts) schedule(static)
+    // All of it before the threads start: an exception must not leave a parallel region.
+    std::vector<float> allDistances(n * parts * k);
+    std::vector<int64_t> allLabels(n * parts * k);
+#pragma omp parallel for schedule(dynamic)
     for (int64_t part = 0; part < parts; part++) {
         const int64_t begin = size() * part / parts;
         const int64_t count = size() * (part + 1) / parts - begin;
-        const int64_t kHere = std::min(k, count);
         const float* const known = index_->get_xb() + begin * d;
-        std::vector<float> distances(n * kHere);
-        std::vector<int64_t> labels(n * kHere);
+        float* const distances = allDistances.data() + part * n * k;
+        int64_t* const labels = allLabels.data() + part * n * k;
         if (method_ == Method::Cosine) {
-            faiss::knn_inner_product(queries, known, d, n, count, kHere, distances.data(), labels.data());
+            faiss::knn_inner_product(queries, known, d, n, count, k, distances, labels);
         } else {
-            faiss::knn_L2sqr(queries, known, d, n, count, kHere, distances.data(), labels.data());
+            faiss::knn_L2sqr(queries, known, d, n, count, k, distances, labels);
         }
         for (int64_t i = 0; i < n; i++) {
-            for (int64_t j = 0; j < kHere; j++) {
-                const int64_t label = labels[i * kHere + j];
+            for (int64_t j = 0; j < k; j++) {
+                const int64_t label = labels[i * k + j];
                 if (label >= 0) rows[(i * parts + part) * k + j] = begin + label;
             }
         }

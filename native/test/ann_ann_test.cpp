@@ -119,6 +119,21 @@ TEST_P(AnnTest, ScoresDoNotDependOnHowManyAreAskedAtOnce) {
     }
 }
 
+TEST_P(AnnTest, OneQueryOverManyVectorsGivesWhatManyQueriesGive) {
+    // 40,000 x 256 floats are shared out over the threads for one query, and not for 64.
+    const int d = 256, k = 5;
+    ANN ann(d, k, 0.5f, GetParam());
+    const auto known = randomVectors(40'000, d, 8);
+    ann.add(40'000, known.data());
+    const std::vector<float> queries(known.begin() + 20'000 * d, known.begin() + 20'064 * d);
+    const Result all(ann, queries);
+    for (int64_t i = 0; i < 64; i++) {
+        const Result one(ann, {queries.begin() + i * d, queries.begin() + (i + 1) * d});
+        EXPECT_EQ(one.indices[0], 20'000 + i);
+        for (int j = 0; j < k; j++) EXPECT_EQ(one.scores[j], all.scores[i * k + j]);
+    }
+}
+
 TEST_P(AnnTest, SavesAndLoads) {
     const std::string path = testing::TempDir() + "ann-" + std::to_string(getpid());
     ANN ann(8, 2, 0.25f, GetParam());
