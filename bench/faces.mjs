@@ -5,7 +5,10 @@ import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
+import { setup } from '../scripts/setup.mjs';
 import { inTurn, median, microseconds, ratio } from './measure.mjs';
+
+await setup({ quiet: true });
 
 const require = createRequire(import.meta.url);
 const { FaceRecognizer } = require('../dist/face');

@@ -2,11 +2,9 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-
-const { cacheFolder } = createRequire(import.meta.url)('../dist/models/cache.js');
+import { cacheFolder } from '../scripts/setup/paths.mjs';
 
 /** A virtual environment in the cache with these packages from PyPI, made once. */
 function environment(packages) {

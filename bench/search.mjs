@@ -4,12 +4,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { loadBareFaiss } from './build.mjs';
 import { difference, inTurn, median, microseconds, ratio } from './measure.mjs';
 import { pythonPeer } from './python.mjs';
 
-const require = createRequire(import.meta.url);
-const { Ann, searchInfo } = require('../dist/ann');
-const { BareFlat } = require('../build/Release/bench.node');
+const { BareFlat } = await loadBareFaiss();
+const { Ann, searchInfo } = createRequire(import.meta.url)('../dist/ann');
 
 const dimension = 512;
 const count = 100_000;

@@ -4,8 +4,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-
-const { cacheFolder } = createRequire(import.meta.url)('../../dist/models/cache.js');
+import { cacheFolder } from '../../scripts/setup/paths.mjs';
 
 /** A `require` that finds the packages named in package.json here. Installs them once, with npm. */
 export function requirePeers() {
