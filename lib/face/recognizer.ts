@@ -45,6 +45,9 @@ export class FaceRecognizer {
    */
   readonly threshold: number;
   readonly #native: NativeFaceRecognizer;
+  /** Calls that have not ended; some have a picture to decode before native code hears of them. */
+  readonly #underWay = new Set<Promise<unknown>>();
+  #closed = false;
 
   private constructor(native: NativeFaceRecognizer, about: { dimension: number; chipSize: number; threshold: number }) {
     this.#native = native;
@@ -83,11 +86,13 @@ export class FaceRecognizer {
    * @param images two pictures like those to come; without, made ones
    */
   async warmUp(images?: readonly [ImageInput, ImageInput]): Promise<void> {
-    if (images === undefined) {
-      const grey = { data: new Uint8Array(640 * 480 * 3).fill(128), width: 640, height: 480, channels: 3 };
-      return this.#native.warmUp(grey, grey);
-    }
-    return this.#native.warmUp(await decode(images[0], 'images[0]'), await decode(images[1], 'images[1]'));
+    return this.#call(async () => {
+      if (images === undefined) {
+        const grey = { data: new Uint8Array(640 * 480 * 3).fill(128), width: 640, height: 480, channels: 3 };
+        return this.#native.warmUp(grey, grey);
+      }
+      return this.#native.warmUp(await decode(images[0], 'images[0]'), await decode(images[1], 'images[1]'));
+    });
   }
 
   /**
@@ -95,7 +100,7 @@ export class FaceRecognizer {
    * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_EMPTY, ERR_IMAGE_DECODE, ERR_IMAGE_TOO_LARGE, ERR_INVALID_ARGUMENT, ERR_CLOSED
    */
   async faces(image: ImageInput): Promise<Face[]> {
-    const { boxes, features } = await this.#native.faces(await decode(image));
+    const { boxes, features } = await this.#call(async () => this.#native.faces(await decode(image)));
     return Array.from({ length: boxes.length / BOX_NUMBERS }, (_, i) => {
       const at = (place: number) => boxes[i * BOX_NUMBERS + place]!;
       return {
@@ -114,11 +119,29 @@ export class FaceRecognizer {
    * @throws ERR_DIMENSION_MISMATCH, ERR_DETACHED, ERR_INVALID_ARGUMENT, ERR_CLOSED
    */
   async embed(chips: Uint8Array): Promise<Float32Array> {
-    return this.#native.embed(stable(chips));
+    return this.#call(() => this.#native.embed(stable(chips)));
   }
 
   /** Frees the networks once everything that was called before is done. Later calls reject with ERR_CLOSED. */
   async close(): Promise<void> {
+    this.#checkOpen();
+    this.#closed = true;
+    await Promise.allSettled(this.#underWay);
     return this.#native.close();
+  }
+
+  async #call<T>(work: () => Promise<T>): Promise<T> {
+    this.#checkOpen();
+    const call = work();
+    this.#underWay.add(call);
+    try {
+      return await call;
+    } finally {
+      this.#underWay.delete(call);
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new FaissVisionError('ERR_CLOSED', 'this FaceRecognizer was closed');
   }
 }

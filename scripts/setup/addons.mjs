@@ -18,6 +18,11 @@ export const addons = {
     'Other builds of FAISS and libtorch are named by the variables faiss_ROOT and Torch_DIR.',
 
   async done(context) {
+    const torch = context.environment.Torch_DIR
+    // CMake would pass over it without a word and take another one.
+    if (torch && !existsSync(join(torch, 'TorchConfig.cmake'))) {
+      throw new SetupError(`Torch_DIR is ${torch}, where there is no TorchConfig.cmake`)
+    }
     const stamp = readJson(stampPath(context))
     const built = stamp?.state === state(context, stamp) && stamp.outputs.every((path) => existsSync(join(context.folder, 'build', path)))
     return built ? describe(stamp.outputs) : undefined

@@ -40,6 +40,10 @@ export const faiss = {
   async done(context) {
     if (context.environment.faiss_ROOT) {
       context.faissRoot = context.environment.faiss_ROOT
+      // CMake would pass over it without a word and take another one.
+      if (!existsSync(join(context.faissRoot, 'include/faiss/Index.h'))) {
+        throw new SetupError(`faiss_ROOT is ${context.faissRoot}, where there is no include/faiss/Index.h`)
+      }
       return `${context.faissRoot} (from the variable faiss_ROOT)`
     }
     const built = findBuilt(context.cache)
@@ -102,6 +106,8 @@ async function fetchSource(work, context, progress) {
     'Acquire::Languages': 'none',
     // apt's unprivileged user could not write into the home of root.
     'APT::Sandbox::User': 'root',
+    // Else a mirror that does not answer is only a warning, and the next command fails for no visible reason.
+    'APT::Update::Error-Mode': 'any',
   }
   const apt = (...args) =>
     run('apt-get', [...Object.entries(options).flatMap(([name, value]) => ['-o', `${name}=${value}`]), ...args], {
