@@ -6,7 +6,7 @@ const load = createRequire(__filename);
 const root = join(__dirname, '..');
 
 /** One native addon, loaded at the first call: whoever only searches never needs libtorch. */
-function lazily<T>(name: string, unavailable: (reason: string) => FaissVisionError): () => T {
+function lazily<T extends CommonAddon>(name: string, unavailable: (reason: string) => FaissVisionError): () => T {
   let addon: T | undefined;
   return () => {
     if (addon !== undefined) return addon;
@@ -16,8 +16,10 @@ function lazily<T>(name: string, unavailable: (reason: string) => FaissVisionErr
     } catch (error) {
       throw unavailable(error instanceof Error ? error.message.split('\n')[0]! : String(error));
     }
-    if (threads !== undefined) (addon as ThreadSetting).setThreads(threads);
-    loaded.push(addon as ThreadSetting);
+    const common = addon as CommonAddon;
+    if (threads !== undefined) common.setThreads(threads);
+    loaded.push(common);
+    process.on('exit', () => common.close());
     return addon;
   };
 }
@@ -39,11 +41,13 @@ function withBriefSpinning<T>(work: () => T): T {
   }
 }
 
-interface ThreadSetting {
+interface CommonAddon {
   setThreads(threads: number): void;
+  /** Drops what waits and waits for what runs; at process.exit() nothing else would, before the libraries end. */
+  close(): void;
 }
 
-const loaded: ThreadSetting[] = [];
+const loaded: CommonAddon[] = [];
 let threads: number | undefined;
 
 /**
@@ -86,7 +90,7 @@ export interface NativeAnn {
   describe(): { dimension: number; k: number; threshold: number; metric: 'cosine' | 'l2'; bytes: number };
 }
 
-export interface AnnAddon extends ThreadSetting {
+export interface AnnAddon extends CommonAddon {
   Ann: new (options?: NativeAnnOptions) => NativeAnn;
   info(): { faiss: string; simd: string; blas: string; blasKernels: string; threads: number };
 }
@@ -128,7 +132,7 @@ export interface NativeFaceRecognizer {
   close(): Promise<void>;
 }
 
-export interface VisionAddon extends ThreadSetting {
+export interface VisionAddon extends CommonAddon {
   FaceRecognizer: new (options: NativeFaceRecognizerOptions) => NativeFaceRecognizer;
   info(): { torch: string; threads: number };
 }

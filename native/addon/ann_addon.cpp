@@ -34,6 +34,7 @@ Napi::Value info(const Napi::CallbackInfo& info) {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
     Environment::open(env, prepareThread);
     exports.Set("Ann", AnnBinding::define(env));
+    exports.Set("close", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { Environment::close(info); }, "close"));
     exports.Set("setThreads", Napi::Function::New(env, setThreads, "setThreads"));
     exports.Set("info", Napi::Function::New(env, info, "info"));
     return exports;

@@ -99,6 +99,7 @@ std::shared_ptr<Queue> Environment::makeQueue() {
 
 Napi::Value Environment::submit(Queue& queue, std::function<void()> work, Result result,
                                 const std::vector<Napi::Value>& held) {
+    if (closed_) throw Error("ERR_CLOSED", "this thread is ending");
     auto task = std::make_unique<Promised>(*this, std::move(work), std::move(result));
     for (const auto& value : held) task->hold(value);
     const napi_value promise = task->promise();
@@ -128,7 +129,11 @@ void Environment::settleDelivered() {
     for (const auto& task : delivered) task->settlePromise();
 }
 
+void Environment::close(const Napi::CallbackInfo& info) { of(info.Env()).close(); }
+
 void Environment::close() {
+    if (closed_) return;
+    closed_ = true;
     for (const auto& weak : queues_) {
         if (const auto queue = weak.lock()) queue->withdraw(this);
     }

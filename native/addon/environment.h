@@ -34,6 +34,10 @@ public:
     ///              the first of them (undefined where there is none)
     Napi::Value submit(Queue& queue, std::function<void()> work, Result result, const std::vector<Napi::Value>& held = {});
 
+    /// Binding, for process.on('exit'): process.exit() tears no environment down, it goes straight to the destructors of
+    /// the libraries that a task may still be running in. Nothing can be submitted afterwards.
+    static void close(const Napi::CallbackInfo& info);
+
 private:
     class Promised;
 
@@ -45,6 +49,7 @@ private:
     const std::shared_ptr<Pool> pool_;
     napi_threadsafe_function wake_ = nullptr;
     std::vector<std::weak_ptr<Queue>> queues_;
+    bool closed_ = false;
     size_t pending_ = 0; // promises under way; they keep the event loop alive
     std::mutex mutex_;
     std::vector<std::unique_ptr<Promised>> delivered_;

@@ -10,42 +10,29 @@
 namespace faiss_vision {
 
 std::shared_ptr<Pool> Pool::shared(Prepare prepare) {
-    struct Shared {
-        // process.exit() tears no environment down: it goes straight to the destructors of static objects. This one's
-        // comes before those of the libraries that the tasks run in, which were loaded earlier.
-        ~Shared() {
-            if (const auto pool = current.lock()) pool->end();
-        }
-        std::mutex mutex;
-        std::weak_ptr<Pool> current;
-    };
-    static Shared shared;
-    const std::lock_guard<std::mutex> lock(shared.mutex);
-    auto pool = shared.current.lock();
-    if (pool == nullptr) shared.current = pool = std::make_shared<Pool>(prepare);
+    static std::mutex mutex;
+    static std::weak_ptr<Pool> current;
+    const std::lock_guard<std::mutex> lock(mutex);
+    auto pool = current.lock();
+    if (pool == nullptr) current = pool = std::make_shared<Pool>(prepare);
     return pool;
 }
 
 // Two at least: a long search in one index must not keep another index waiting.
 Pool::Pool(Prepare prepare) : prepare_(prepare), limit_(std::max(2u, std::thread::hardware_concurrency())) {}
 
-Pool::~Pool() { end(); }
-
-void Pool::end() {
-    std::vector<std::thread> threads;
+Pool::~Pool() {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         ending_ = true;
-        threads.swap(threads_);
     }
     wake_.notify_all();
-    for (auto& thread : threads) thread.join();
+    for (auto& thread : threads_) thread.join();
 }
 
 void Pool::schedule(std::shared_ptr<Queue> queue) {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
-        if (ending_) return; // nobody waits any more
         if (idle_ <= ready_.size() && threads_.size() < limit_) {
             try {
                 threads_.emplace_back(&Pool::work, this);
@@ -80,7 +67,7 @@ void Pool::work() {
         }
         wake_.wait(lock, [this] { return ending_ || !ready_.empty(); });
         idle_--;
-        if (ending_) return;
+        if (ready_.empty()) return;
         auto queue = std::move(ready_.front());
         ready_.pop_front();
         readyCount_ = ready_.size();

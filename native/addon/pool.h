@@ -26,9 +26,6 @@ public:
     Pool(const Pool&) = delete;
     Pool& operator=(const Pool&) = delete;
 
-    /// Waits for what runs. What waits stays where it is; nothing is run afterwards.
-    void end();
-
     /// Gives the queue a thread as soon as one is free. Throws std::system_error where not even one can be started.
     void schedule(std::shared_ptr<Queue> queue);
 

@@ -18,10 +18,12 @@ int threadCount() {
 }
 
 void prepareThread() {
-    // torch remembers it for the process, OpenMP for each thread.
-    thread_local int current = 0;
     const int wanted = threadCount();
-    if (current != wanted) at::set_num_threads(current = wanted);
+    if (at::get_num_threads() == wanted) return; // which also lets torch set its own number first, once for each thread
+    // Where torch runs on OpenMP, that is all it asks. at::set_num_threads would also start threads of a pool that
+    // nothing here uses, and that hangs when the process ends.
+    omp_set_num_threads(wanted);
+    if (at::get_num_threads() != wanted) at::set_num_threads(wanted);
 }
 
 Napi::Value info(const Napi::CallbackInfo& info) {
@@ -35,6 +37,7 @@ Napi::Value info(const Napi::CallbackInfo& info) {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
     Environment::open(env, prepareThread);
     exports.Set("FaceRecognizer", FaceBinding::define(env));
+    exports.Set("close", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { Environment::close(info); }, "close"));
     exports.Set("setThreads", Napi::Function::New(env, setThreads, "setThreads"));
     exports.Set("info", Napi::Function::New(env, info, "info"));
     return exports;
