@@ -32,7 +32,7 @@ const BOX_NUMBERS = 15; // as native/addon/face_binding.cpp lays them out
 
 /**
  * Finds the faces in pictures (MTCNN, Zhang et al. 2016) and turns each into numbers that tell people apart. Everything
- * runs on threads of its own; calls on one recogniser are done in the order in which they were made.
+ * runs on threads of its own; one recogniser does one call at a time, in the order in which their pictures are decoded.
  */
 export class FaceRecognizer {
   /** Numbers in a face's features. */
@@ -57,7 +57,7 @@ export class FaceRecognizer {
   }
 
   /**
-   * Loads detector and recogniser; their weights are mapped into memory, not read.
+   * Loads detector and recogniser; their weights are mapped into memory and packed once.
    * @throws ERR_VISION_UNAVAILABLE without libtorch, ERR_UNKNOWN_MODEL, ERR_WEIGHTS_NOT_FOUND, ERR_WEIGHTS_CORRUPT,
    * ERR_WEIGHTS_MISMATCH for weights of another model, ERR_CUDA_UNAVAILABLE, ERR_INVALID_ARGUMENT
    */

@@ -1,5 +1,5 @@
 import { homedir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { existsSync } from 'node:fs'
 
@@ -9,7 +9,9 @@ export const projectFolder = resolve(dirname(fileURLToPath(import.meta.url)), '.
 /** The user's cache of everything that is made once: FAISS, models, photos, logs. */
 export function cacheFolder(environment = process.env) {
   if (environment.FAISS_VISION_CACHE) return resolve(environment.FAISS_VISION_CACHE)
-  return join(environment.XDG_CACHE_HOME || join(homedir(), '.cache'), 'faiss-vision')
+  // As in lib/models/cache.ts, which cannot be loaded before it is compiled: a relative path there counts as not set.
+  const base = environment.XDG_CACHE_HOME
+  return join(base && isAbsolute(base) ? base : join(homedir(), '.cache'), 'faiss-vision')
 }
 
 /** The full path of a command that PATH finds, without starting a process to ask. */
