@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // npm run test:sanitizers: the C++ tests once more under the address and undefined-behaviour sanitizers, then under the
-// thread sanitizer. OpenMP's own threads are not instrumented, so there the libraries compute on one thread.
+// thread sanitizer, the mixture of operations from many threads for a minute. OpenMP's own threads are not instrumented, so there the libraries compute on one thread.
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -20,7 +20,7 @@ for (const { name, sanitizers, environment } of runs) {
   run('cmake', ['-G', 'Ninja', '-S', projectFolder, '-B', folder, '-DFAISS_VISION_TESTS=ON', `-DFAISS_VISION_SANITIZE=${sanitizers}`, ...(faissRoot === undefined ? [] : [`-Dfaiss_ROOT=${faissRoot}`])])
   run('cmake', ['--build', folder, '--parallel', String(Math.min(2, availableParallelism()))])
   for (const program of readdirSync(join(folder, 'test')).filter((file) => file.endsWith('_test'))) {
-    const { status } = spawnSync(join(folder, 'test', program), { stdio: 'inherit', env: { ...process.env, ...environment } })
+    const { status } = spawnSync(join(folder, 'test', program), { stdio: 'inherit', env: { FAISS_VISION_STRESS_SECONDS: '60', ...process.env, ...environment } })
     if (status !== 0) failed++
     console.log(`${program} under ${sanitizers}: ${status === 0 ? 'clean' : 'FAILED'}`)
   }

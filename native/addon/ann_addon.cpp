@@ -6,6 +6,7 @@
 
 #include "addon/ann_binding.h"
 #include "addon/environment.h"
+#include "addon/index_binding.h"
 #include "addon/threads.h"
 #include "ann/blas.h"
 
@@ -34,6 +35,9 @@ Napi::Value info(const Napi::CallbackInfo& info) {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
     Environment::open(env, prepareThread);
     exports.Set("Ann", AnnBinding::define(env));
+    exports.Set("Index", IndexBinding<FloatVectors>::define(env, "Index"));
+    exports.Set("BinaryIndex", IndexBinding<BinaryVectors>::define(env, "BinaryIndex"));
+    exports.Set("scratch", Environment::of(env).makeScratch());
     exports.Set("close", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { Environment::close(info); }, "close"));
     exports.Set("setThreads", Napi::Function::New(env, setThreads, "setThreads"));
     exports.Set("info", Napi::Function::New(env, info, "info"));

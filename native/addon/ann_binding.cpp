@@ -144,7 +144,7 @@ Napi::Value AnnBinding::change(const Napi::CallbackInfo& info, std::function<voi
     std::vector<Napi::Value> all = held;
     all.push_back(info.This()); // so that `this` is still there when the memory is accounted for
     return Environment::of(info.Env()).submit(
-        *open().queue,
+        open().queue,
         [shared = shared_, work = std::move(work)] {
             work();
             shared->changed();
@@ -188,7 +188,7 @@ Napi::Value AnnBinding::search(const Napi::CallbackInfo& info) {
         std::vector<Napi::Value> held{into.object}; // and with it its arrays
         for (const auto& value : vectors->takeHeld()) held.push_back(value);
         return Environment::of(info.Env()).submit(
-            *shared_->queue, [shared = shared_, vectors, into = into.memory(n)] { into.search(*shared->ann, vectors->data()); },
+            shared_->queue, [shared = shared_, vectors, into = into.memory(n)] { into.search(*shared->ann, vectors->data()); },
             [](Napi::Env, Napi::Value object) { return object; }, held);
     });
 }

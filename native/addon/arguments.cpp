@@ -8,8 +8,6 @@
 namespace faiss_vision {
 namespace {
 
-constexpr int64_t kMaxSafeInteger = (int64_t{1} << 53) - 1;
-
 const char* typedArrayName(napi_typedarray_type type) {
     switch (type) {
         case napi_int8_array: return "an Int8Array";
@@ -37,23 +35,19 @@ void refuseDetached(const Napi::TypedArray& array, const std::string& name) {
     if (detached(array)) throw Error("ERR_DETACHED", "`" + name + "` must still have its memory: its buffer was detached or transferred");
 }
 
-int64_t idOf(Napi::Value value, const std::string& name) {
-    const auto bad = [&]() -> Error {
-        return Error("ERR_INVALID_ID", "`" + name + "` must be whole numbers from 0 to 2^53 - 1, got " + describe(value));
-    };
-    int64_t id;
-    if (value.IsNumber()) {
-        const double number = value.As<Napi::Number>().DoubleValue();
-        if (!(number >= 0 && number <= double(kMaxSafeInteger)) || std::floor(number) != number) throw bad();
-        id = int64_t(number);
-    } else if (value.IsBigInt()) {
-        bool lossless;
-        id = value.As<Napi::BigInt>().Int64Value(&lossless);
-        if (!lossless || id < 0 || id > kMaxSafeInteger) throw bad();
-    } else {
-        throw bad();
+Error invalidId(const std::string& name, int64_t max, const std::string& came) {
+    return Error("ERR_INVALID_ID", "`" + name + "` must be whole numbers from 0 to 2^" + (max == kMaxSafeInteger ? "53" : "63") + " - 1, got " + came);
+}
+
+/// The length of an array that is to hold whole vectors.
+void requireVectors(size_t length, const std::string& name, size_t width, const std::string& unit) {
+    if (length == 0) {
+        throw Error("ERR_EMPTY_INPUT", "`" + name + "` must hold at least one vector of " + std::to_string(width) + " " + unit + ", got none");
     }
-    return id;
+    if (length % width != 0) {
+        throw Error("ERR_DIMENSION_MISMATCH", "`" + name + "` must hold vectors of " + std::to_string(width) + " " + unit + ", got " +
+                                                  std::to_string(length) + " " + unit + ", which is no multiple of it");
+    }
 }
 
 } // namespace
@@ -133,14 +127,14 @@ Input<float> vectorsArgument(Napi::Value value, const std::string& name, int dim
     const auto array = value.As<Napi::Float32Array>();
     refuseDetached(array, name);
     const size_t length = array.ElementLength();
-    if (length == 0) {
-        throw Error("ERR_EMPTY_INPUT", "`" + name + "` must hold at least one vector of " + std::to_string(dimension) + " numbers, got none");
-    }
-    if (length % dimension != 0) {
-        throw Error("ERR_DIMENSION_MISMATCH", "`" + name + "` must hold vectors of " + std::to_string(dimension) +
-                                                  " numbers, got " + std::to_string(length) + " numbers, which is no multiple of it");
-    }
+    requireVectors(length, name, dimension, "numbers");
     return Input<float>(array.Data(), length, array);
+}
+
+Input<uint8_t> bitsArgument(Napi::Value value, const std::string& name, int width) {
+    Input<uint8_t> bytes = bytesArgument(value, name);
+    requireVectors(bytes.size(), name, width, "bytes");
+    return bytes;
 }
 
 Input<uint8_t> bytesArgument(Napi::Value value, const std::string& name) {
@@ -154,25 +148,35 @@ Input<uint8_t> bytesArgument(Napi::Value value, const std::string& name) {
     refuse(name, "a Uint8Array", value);
 }
 
-std::vector<int64_t> idsArgument(Napi::Value value, const std::string& name) {
+int64_t idArgument(Napi::Value value, const std::string& name, int64_t max) {
+    if (value.IsNumber()) {
+        const double number = value.As<Napi::Number>().DoubleValue();
+        if (number >= 0 && number <= double(kMaxSafeInteger) && std::floor(number) == number) return int64_t(number);
+    } else if (value.IsBigInt()) {
+        bool lossless;
+        const int64_t id = value.As<Napi::BigInt>().Int64Value(&lossless);
+        if (lossless && id >= 0 && id <= max) return id;
+    }
+    throw invalidId(name, max, describe(value));
+}
+
+std::vector<int64_t> idsArgument(Napi::Value value, const std::string& name, int64_t max) {
     std::vector<int64_t> ids;
     if (value.IsNumber() || value.IsBigInt()) {
-        ids.push_back(idOf(value, name));
+        ids.push_back(idArgument(value, name, max));
     } else if (value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_bigint64_array) {
         const auto array = value.As<Napi::BigInt64Array>();
         refuseDetached(array, name);
         ids.assign(array.Data(), array.Data() + array.ElementLength());
         for (const int64_t id : ids) {
-            if (id < 0 || id > kMaxSafeInteger) {
-                throw Error("ERR_INVALID_ID", "`" + name + "` must be whole numbers from 0 to 2^53 - 1, got " + std::to_string(id) + "n");
-            }
+            if (id < 0 || id > max) throw invalidId(name, max, std::to_string(id) + "n");
         }
     } else if (value.IsArray()) {
         const auto array = value.As<Napi::Array>();
         ids.reserve(array.Length());
         for (uint32_t i = 0; i < array.Length(); i++) {
             const Napi::HandleScope scope(value.Env());
-            ids.push_back(idOf(array.Get(i), name));
+            ids.push_back(idArgument(array.Get(i), name, max));
         }
     } else {
         refuse(name, "a number, a bigint, an array of them or a BigInt64Array", value);

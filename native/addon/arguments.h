@@ -17,6 +17,8 @@ public:
         if (size * sizeof(T) <= kCopied) copy_.assign(data, data + size);
         else { pinned_ = data; held_.push_back(owner); }
     }
+    /// Whether it was copied, so that the memory is nobody else's.
+    bool copied() const { return pinned_ == nullptr; }
     const T* data() const { return pinned_ != nullptr ? pinned_ : copy_.data(); }
     size_t size() const { return size_; }
     /// For Environment::submit; empty after a copy.
@@ -51,10 +53,18 @@ size_t wordArgument(Napi::Value value, const std::string& name, const std::vecto
 /// ERR_DIMENSION_MISMATCH.
 Input<float> vectorsArgument(Napi::Value value, const std::string& name, int dimension);
 
+/// One or more vectors of `width` bytes in one Uint8Array. Throws the same.
+Input<uint8_t> bitsArgument(Napi::Value value, const std::string& name, int width);
+
 /// Bytes of a Uint8Array, Buffer or Uint8ClampedArray.
 Input<uint8_t> bytesArgument(Napi::Value value, const std::string& name);
 
-/// Ids from 0 to 2^53 - 1: one number or bigint, an array of them or a BigInt64Array. Throws ERR_INVALID_ID.
-std::vector<int64_t> idsArgument(Napi::Value value, const std::string& name);
+constexpr int64_t kMaxSafeInteger = (int64_t{1} << 53) - 1; // up to here JavaScript's plain numbers are exact
+
+/// Ids from 0 to max: one number or bigint, an array of them or a BigInt64Array. Throws ERR_INVALID_ID.
+std::vector<int64_t> idsArgument(Napi::Value value, const std::string& name, int64_t max = kMaxSafeInteger);
+
+/// One id.
+int64_t idArgument(Napi::Value value, const std::string& name, int64_t max);
 
 } // namespace faiss_vision

@@ -114,7 +114,7 @@ FaceBinding::Shared& FaceBinding::open() const {
 Napi::Value FaceBinding::load(const Napi::CallbackInfo& info) {
     return promised(info, [&] {
         return Environment::of(info.Env()).submit(
-            *open().queue,
+            open().queue,
             [shared = shared_] { shared->recognition = FaceRecognizerFactory::create(shared->model, shared->options); },
             [shared = shared_](Napi::Env env, Napi::Value) {
                 auto object = Napi::Object::New(env);
@@ -134,7 +134,7 @@ Napi::Value FaceBinding::warmUp(const Napi::CallbackInfo& info) {
         auto held = first->bytes.takeHeld();
         for (const auto& value : second->bytes.takeHeld()) held.push_back(value);
         return Environment::of(info.Env()).submit(
-            *shared_->queue,
+            shared_->queue,
             [shared = shared_, first, second] { shared->check(shared->recognition->initDetection(first->image, second->image)); },
             [](Napi::Env env, Napi::Value) { return env.Undefined(); }, held);
     });
@@ -146,7 +146,7 @@ Napi::Value FaceBinding::faces(const Napi::CallbackInfo& info) {
         const auto picture = std::make_shared<Picture>(info[0]);
         const auto found = std::make_shared<std::unique_ptr<FoundFaces>>();
         return Environment::of(info.Env()).submit(
-            *shared_->queue,
+            shared_->queue,
             [shared = shared_, picture, found] {
                 std::vector<Face> faces;
                 shared->check(shared->recognition->getFaces(picture->image, faces));
@@ -176,7 +176,7 @@ Napi::Value FaceBinding::embed(const Napi::CallbackInfo& info) {
         std::vector<Napi::Value> held{features};
         for (const auto& value : chips->takeHeld()) held.push_back(value);
         return Environment::of(info.Env()).submit(
-            *shared_->queue,
+            shared_->queue,
             [shared = shared_, chips, n, into = features.Data()] { shared->check(shared->recognition->embed(chips->data(), n, into)); },
             [](Napi::Env, Napi::Value features) { return features; }, held);
     });
@@ -185,7 +185,7 @@ Napi::Value FaceBinding::embed(const Napi::CallbackInfo& info) {
 Napi::Value FaceBinding::close(const Napi::CallbackInfo& info) {
     return promised(info, [&] {
         const auto promise = Environment::of(info.Env()).submit(
-            *open().queue, [shared = shared_] { shared->recognition.reset(); },
+            open().queue, [shared = shared_] { shared->recognition.reset(); },
             [](Napi::Env env, Napi::Value) { return env.Undefined(); });
         closed_ = true;
         return promise;

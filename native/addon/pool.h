@@ -29,6 +29,9 @@ public:
     /// Gives the queue a thread as soon as one is free. Throws std::system_error where not even one can be started.
     void schedule(std::shared_ptr<Queue> queue);
 
+    /// The same for work on a thread that is not the pool's.
+    void prepare() const { prepare_(); }
+
 private:
     void work();
     void lookOutForWork() const;

@@ -1,9 +1,68 @@
 #include "addon/queue.h"
 
+#include <algorithm>
+#include <future>
 #include <utility>
-#include <vector>
 
 namespace faiss_vision {
+namespace {
+
+// Bounds how long the first of a group waits for its answer; by then FAISS's batches are at their best.
+constexpr size_t kMostTogether = 1024;
+
+} // namespace
+
+void Task::run() noexcept {
+    try {
+        work_->run();
+    } catch (...) {
+        failure_ = std::current_exception();
+    }
+}
+
+/// Where two queues meet. Its own lock comes after a queue's, never before.
+struct Queue::Meeting {
+    std::mutex mutex;
+    std::unique_ptr<Task> task;
+    std::shared_ptr<Queue> parked; // the queue that came first, which waits without a thread
+    bool off = false;              // the task was dropped
+
+    void callOff() {
+        std::shared_ptr<Queue> first;
+        std::unique_ptr<Task> dropped;
+        {
+            const std::lock_guard<std::mutex> lock(mutex);
+            off = true;
+            first = std::move(parked);
+            dropped = std::move(task);
+        }
+        if (first != nullptr) first->resume();
+    }
+};
+
+/// Holds the place of a meeting's task in one of its queues.
+class Queue::Place : public Task {
+public:
+    Place(const void* owner, std::shared_ptr<Meeting> meeting) : Task(owner, nullptr), meeting_(std::move(meeting)) {}
+
+    void settle(std::unique_ptr<Task>) noexcept override {}
+    Meeting& meeting() const { return *meeting_; }
+
+    /// Dropped while it waited: the other queue must not wait for it any more. The task ends on the calling thread.
+    void callOff() { meeting_->callOff(); }
+
+private:
+    const std::shared_ptr<Meeting> meeting_;
+};
+
+/// Holds the place of a thread that does its work itself.
+class Queue::Turn : public Task {
+public:
+    Turn() : Task(nullptr, nullptr) {}
+    void settle(std::unique_ptr<Task>) noexcept override {}
+
+    std::promise<void> come;
+};
 
 void Queue::push(std::unique_ptr<Task> task) {
     {
@@ -22,65 +81,175 @@ void Queue::push(std::unique_ptr<Task> task) {
     }
 }
 
+void Queue::pushBoth(const std::shared_ptr<Queue>& queue, const std::shared_ptr<Queue>& other, std::unique_ptr<Task> task) {
+    // One at a time: were two meetings to stand in opposite orders in their queues, both would wait for ever.
+    static std::mutex order;
+    const std::lock_guard<std::mutex> lock(order);
+    const void* const owner = task->owner_;
+    const auto meeting = std::make_shared<Meeting>();
+    meeting->task = std::move(task);
+    queue->push(std::make_unique<Place>(owner, meeting));
+    try {
+        other->push(std::make_unique<Place>(owner, meeting));
+    } catch (...) {
+        meeting->callOff();
+        throw;
+    }
+}
+
 void Queue::schedule() {
     if (const auto pool = pool_.lock()) pool->schedule(shared_from_this());
 }
 
+std::vector<std::unique_ptr<Task>> Queue::takeGroup() {
+    std::vector<std::unique_ptr<Task>> group;
+    group.push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+    const Work* const first = group.front()->work_.get();
+    if (first == nullptr || !first->reads()) return group;
+
+    // What does not join goes back in its order; whatever changes the object is a wall.
+    auto kept = waiting_.begin();
+    auto task = waiting_.begin();
+    for (; task != waiting_.end() && group.size() < kMostTogether; ++task) {
+        const Work* const work = (*task)->work_.get();
+        if (work == nullptr || !work->reads()) break;
+        if (work->joins(*first)) group.push_back(std::move(*task));
+        else if (kept != task) *kept++ = std::move(*task);
+        else ++kept;
+    }
+    waiting_.erase(kept, task);
+    return group;
+}
+
 bool Queue::runOne() {
-    std::unique_ptr<Task> task;
+    std::vector<std::unique_ptr<Task>> group;
     {
         const std::lock_guard<std::mutex> lock(mutex_);
-        if (!waiting_.empty()) {
-            task = std::move(waiting_.front());
-            waiting_.pop_front();
-            running_ = task->owner();
+        if (!waiting_.empty()) group = takeGroup();
+        for (const auto& task : group) running_.push_back(task->owner_);
+    }
+    if (!group.empty()) {
+        if (auto* const place = dynamic_cast<Place*>(group.front().get())) {
+            if (!meet(place->meeting())) return false; // busy until the other queue comes
+        } else if (auto* const turn = dynamic_cast<Turn*>(group.front().get())) {
+            turn->come.set_value();
+            return false; // busy until that thread is done
+        } else if (group.size() == 1) {
+            group.front()->run();
+        } else {
+            std::vector<Work*> others;
+            for (size_t i = 1; i < group.size(); i++) others.push_back(group[i]->work_.get());
+            try {
+                group.front()->work_->runWith(others);
+            } catch (...) {
+                for (const auto& task : group) task->run();
+            }
         }
+    }
+    for (auto& task : group) {
+        Task& finished = *task;
+        finished.settle(std::move(task));
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    running_.clear();
+    busy_ = !waiting_.empty();
+    changed_.notify_all();
+    return busy_;
+}
+
+/// Returns false where this queue came first: it is parked then.
+bool Queue::meet(Meeting& meeting) {
+    {
+        // Both locks at once, so that whoever resumes this queue finds it parked.
+        const std::lock_guard<std::mutex> lock(mutex_);
+        const std::lock_guard<std::mutex> meetingLock(meeting.mutex);
+        if (!meeting.off && meeting.parked == nullptr) {
+            meeting.parked = shared_from_this();
+            running_.clear();
+            changed_.notify_all();
+            return false;
+        }
+    }
+    runMeeting(meeting);
+    return true;
+}
+
+void Queue::runMeeting(Meeting& meeting) {
+    std::shared_ptr<Queue> parked;
+    std::unique_ptr<Task> task;
+    {
+        const std::lock_guard<std::mutex> lock(meeting.mutex);
+        parked = std::move(meeting.parked);
+        if (!meeting.off) task = std::move(meeting.task);
     }
     if (task != nullptr) {
         Task& work = *task;
         work.run();
         work.settle(std::move(task));
     }
-    const std::lock_guard<std::mutex> lock(mutex_);
-    running_ = nullptr;
-    busy_ = !waiting_.empty();
-    changed_.notify_all();
-    return busy_;
+    if (parked != nullptr) parked->resume();
 }
 
-void Queue::runNow(const std::function<void()>& work) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return !busy_ && waiting_.empty(); });
-    busy_ = true;
-    lock.unlock();
+void Queue::resume() {
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        busy_ = !waiting_.empty();
+        if (!busy_) return;
+    }
+    schedule();
+}
 
-    // Also when the work throws: the queue goes on with what came meanwhile.
-    struct Resume {
-        Queue& queue;
-        ~Resume() {
-            std::unique_lock<std::mutex> lock(queue.mutex_);
-            queue.busy_ = !queue.waiting_.empty();
-            const bool more = queue.busy_;
-            queue.changed_.notify_all();
-            lock.unlock();
-            if (more) queue.schedule();
-        }
-    } resume{*this};
-    work();
+void Queue::takeTurn() {
+    bool free;
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        free = !busy_;
+        busy_ = true;
+    }
+    if (!free) {
+        auto turn = std::make_unique<Turn>();
+        auto come = turn->come.get_future();
+        push(std::move(turn));
+        come.wait();
+    }
+    if (const auto pool = pool_.lock()) pool->prepare();
+}
+
+bool Queue::cancel(const void* owner, double ticket, std::exception_ptr failure) {
+    std::unique_ptr<Task> task;
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        const auto found = std::find_if(waiting_.begin(), waiting_.end(),
+                                        [&](const auto& waiting) { return waiting->owner_ == owner && waiting->ticket_ == ticket; });
+        if (found == waiting_.end()) return false;
+        task = std::move(*found);
+        waiting_.erase(found);
+    }
+    Task& cancelled = *task;
+    cancelled.failure_ = std::move(failure);
+    cancelled.settle(std::move(task));
+    return true;
 }
 
 void Queue::withdraw(const void* owner) {
     std::vector<std::unique_ptr<Task>> dropped;
-    std::unique_lock<std::mutex> lock(mutex_);
-    for (auto task = waiting_.begin(); task != waiting_.end();) {
-        if ((*task)->owner() == owner) {
-            dropped.push_back(std::move(*task));
-            task = waiting_.erase(task);
-        } else {
-            ++task;
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        for (auto task = waiting_.begin(); task != waiting_.end();) {
+            if ((*task)->owner_ == owner) {
+                dropped.push_back(std::move(*task));
+                task = waiting_.erase(task);
+            } else {
+                ++task;
+            }
         }
     }
-    changed_.wait(lock, [&] { return running_ != owner; });
+    for (const auto& task : dropped) {
+        if (auto* const place = dynamic_cast<Place*>(task.get())) place->callOff();
+    }
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [&] { return std::find(running_.begin(), running_.end(), owner) == running_.end(); });
 }
 
 size_t Queue::waiting() const {

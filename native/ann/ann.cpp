@@ -8,13 +8,13 @@
 #include <string>
 #include <utility>
 
-#include <omp.h>
-
 #include <faiss/IndexIDMap.h>
 #include <faiss/index_io.h>
 #include <faiss/utils/distances.h>
 
 #include "ann/checked_file.h"
+#include "ann/finite.h"
+#include "ann/flat_search.h"
 #include "error.h"
 
 namespace faiss_vision {
@@ -36,17 +36,6 @@ struct Settings {
     int64_t nextId;
 };
 
-bool finite(const float* x, int64_t n) {
-    // On the bits, since a compiler may fold comparisons with itself away, and so that it vectorises.
-    uint32_t bad = 0;
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t bits;
-        std::memcpy(&bits, x + i, sizeof bits);
-        bad |= (bits & 0x7f800000u) == 0x7f800000u;
-    }
-    return bad == 0;
-}
-
 } // namespace
 
 ANN::ANN(int dimension, int kValue, double threshold, Method method)
@@ -56,24 +45,9 @@ size_t ANN::bytes() const {
     return index_->codes.size() + ids_.size() * (sizeof(int64_t) + sizeof(std::pair<const int64_t, int64_t>) + 2 * sizeof(void*));
 }
 
-void ANN::checkFinite(int64_t n, const float* vectors, const char* name) const {
-    const int64_t d = dimension();
-    if (finite(vectors, n * d)) return;
-    for (int64_t i = 0; i < n; i++) {
-        for (int64_t j = 0; j < d; j++) {
-            const float value = vectors[i * d + j];
-            if (!std::isfinite(value)) {
-                throw Error("ERR_NOT_FINITE", std::string("`") + name + "` must hold finite numbers, vector " + std::to_string(i) +
-                                                  " has " + (std::isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity") +
-                                                  " at position " + std::to_string(j));
-            }
-        }
-    }
-}
-
 void ANN::normalise(int64_t n, float* vectors, const char* name) const {
     const int64_t d = dimension();
-    checkFinite(n, vectors, name);
+    checkFinite(vectors, n, d, name);
     for (int64_t i = 0; i < n; i++) {
         float* const x = vectors + i * d;
         double squares = 0; // in double: neither 1e-30 nor 1e30 leaves its range when squared
@@ -120,7 +94,7 @@ std::vector<int64_t> ANN::add(int64_t n, const float* vectors, const int64_t* id
         // Checked on the copy: the caller's memory may be written to by another thread meanwhile.
         float* const stored = index_->get_xb() + before * dimension();
         if (method_ == Method::Cosine) normalise(n, stored, "vectors");
-        else checkFinite(n, stored, "vectors");
+        else checkFinite(stored, n, dimension(), "vectors");
     } catch (...) {
         takeBack(registered);
         throw;
@@ -136,44 +110,6 @@ float ANN::score(const float* query, int64_t row) const {
     return std::sqrt(faiss::fvec_L2sqr(query, known, d));
 }
 
-int64_t ANN::nearestRows(int64_t n, const float* queries, int64_t k, std::vector<int64_t>& rows) const {
-    // FAISS gives each query to one thread. Fewer queries than threads would leave some of them idle, so then the
-    // vectors are shared out instead: in many parts, so that a thread that is held up by other work holds up only one.
-    constexpr int64_t kPartBytes = 8 << 20;
-    const int64_t parts = n >= omp_get_max_threads()
-        ? 1 : std::max<int64_t>(1, std::min<int64_t>(index_->codes.size() / kPartBytes, size() / k));
-    rows.assign(n * parts * k, -1);
-    if (parts == 1) {
-        std::vector<float> distances(n * k);
-        index_->search(n, queries, k, distances.data(), rows.data());
-        return k;
-    }
-    const size_t d = dimension();
-    // All of it before the threads start: an exception must not leave a parallel region.
-    std::vector<float> allDistances(n * parts * k);
-    std::vector<int64_t> allLabels(n * parts * k);
-#pragma omp parallel for schedule(dynamic)
-    for (int64_t part = 0; part < parts; part++) {
-        const int64_t begin = size() * part / parts;
-        const int64_t count = size() * (part + 1) / parts - begin;
-        const float* const known = index_->get_xb() + begin * d;
-        float* const distances = allDistances.data() + part * n * k;
-        int64_t* const labels = allLabels.data() + part * n * k;
-        if (method_ == Method::Cosine) {
-            faiss::knn_inner_product(queries, known, d, n, count, k, distances, labels);
-        } else {
-            faiss::knn_L2sqr(queries, known, d, n, count, k, distances, labels);
-        }
-        for (int64_t i = 0; i < n; i++) {
-            for (int64_t j = 0; j < k; j++) {
-                const int64_t label = labels[i * k + j];
-                if (label >= 0) rows[(i * parts + part) * k + j] = begin + label;
-            }
-        }
-    }
-    return parts * k;
-}
-
 void ANN::search(int64_t n, const float* queries, int64_t* indices, float* scores, uint8_t* found) const {
     std::vector<float> normalised;
     if (method_ == Method::Cosine) {
@@ -181,7 +117,7 @@ void ANN::search(int64_t n, const float* queries, int64_t* indices, float* score
         normalise(n, normalised.data(), "vectors");
         queries = normalised.data();
     } else {
-        checkFinite(n, queries, "vectors");
+        checkFinite(queries, n, dimension(), "vectors");
     }
 
     std::fill(indices, indices + n * kValue_, int64_t{-1});
@@ -190,16 +126,17 @@ void ANN::search(int64_t n, const float* queries, int64_t* indices, float* score
     const int64_t k = std::min<int64_t>(kValue_, size());
     if (k == 0) return;
 
-    std::vector<int64_t> rows;
-    const int64_t candidates = nearestRows(n, queries, k, rows);
+    std::vector<float> distances(n * k);
+    std::vector<int64_t> rows(n * k);
+    searchFlat(*index_, n, queries, k, distances.data(), rows.data());
 
     // FAISS computes many queries at once as |x|^2 + |y|^2 - 2xy, which loses digits where vectors are near:
     // the few winners are computed again, so a score does not depend on what else was asked in the same call.
     std::vector<std::pair<float, int64_t>> best;
     for (int64_t i = 0; i < n; i++) {
         best.clear();
-        for (int64_t j = 0; j < candidates; j++) {
-            const int64_t row = rows[i * candidates + j];
+        for (int64_t j = 0; j < k; j++) {
+            const int64_t row = rows[i * k + j];
             if (row >= 0) best.emplace_back(score(queries + i * dimension(), row), row);
         }
         std::stable_sort(best.begin(), best.end(), [this](const auto& a, const auto& b) {

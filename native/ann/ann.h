@@ -50,10 +50,7 @@ public:
     static ANN load(const std::string& path);
 
 private:
-    void checkFinite(int64_t n, const float* vectors, const char* name) const;
     void normalise(int64_t n, float* vectors, const char* name) const;
-    /// The rows of each query's nearest, unsorted, -1 where there is none; returns how many for each query, k or more.
-    int64_t nearestRows(int64_t n, const float* queries, int64_t k, std::vector<int64_t>& rows) const;
     float score(const float* query, int64_t row) const;
 
     int kValue_;

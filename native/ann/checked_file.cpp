@@ -5,9 +5,9 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,9 +45,22 @@ Error failed(const char* code, const std::string& path, const char* what, int er
     return Error(code, std::string("could not ") + what + " " + path + ": " + std::strerror(error));
 }
 
+void writeAll(int fd, const std::string& path, const uint8_t* from, size_t bytes) {
+    while (bytes > 0) {
+        const ssize_t n = ::write(fd, from, std::min(bytes, size_t{1} << 30));
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) throw failed("ERR_FILE_WRITE", path, "write", errno);
+        from += n;
+        bytes -= n;
+    }
+}
+
 class HashingWriter : public faiss::IOWriter {
 public:
-    HashingWriter(int fd, const std::string& path) : fd_(fd), path_(path), state_(XXH3_createState()), buffer_(1 << 20) {
+    using Sink = std::function<void(const uint8_t* from, size_t bytes)>;
+
+    HashingWriter(const std::string& path, Sink sink)
+        : sink_(std::move(sink)), state_(XXH3_createState()), buffer_(1 << 16) {
         name = path;
         XXH3_64bits_reset(state_.get());
     }
@@ -65,13 +78,13 @@ public:
     void putUnhashed(const void* from, size_t bytes) {
         written_ += bytes;
         if (used_ + bytes > buffer_.size()) flush();
-        if (bytes >= buffer_.size()) return writeAll(static_cast<const uint8_t*>(from), bytes);
-        std::memcpy(buffer_.data() + used_, from, bytes);
+        if (bytes >= buffer_.size()) return sink_(static_cast<const uint8_t*>(from), bytes);
+        if (bytes > 0) std::memcpy(buffer_.data() + used_, from, bytes); // an empty vector has no address
         used_ += bytes;
     }
 
     void flush() {
-        writeAll(buffer_.data(), used_);
+        sink_(buffer_.data(), used_);
         used_ = 0;
     }
 
@@ -83,22 +96,33 @@ private:
         void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
     };
 
-    void writeAll(const uint8_t* from, size_t bytes) {
-        while (bytes > 0) {
-            const ssize_t n = ::write(fd_, from, std::min(bytes, size_t{1} << 30));
-            if (n < 0 && errno == EINTR) continue;
-            if (n < 0) throw failed("ERR_FILE_WRITE", path_, "write", errno);
-            from += n;
-            bytes -= n;
-        }
-    }
-
-    int fd_;
-    std::string path_;
+    Sink sink_;
     std::unique_ptr<XXH3_state_t, Free> state_;
     std::vector<uint8_t> buffer_; // FAISS writes some fields four bytes at a time
     size_t used_ = 0;
     uint64_t written_ = 0;
+};
+
+void writeWithTrailer(HashingWriter& writer, const std::vector<uint8_t>& extra, const std::function<void(faiss::IOWriter&)>& writeIndex) {
+    writeIndex(writer);
+    Trailer trailer{};
+    trailer.indexBytes = writer.written();
+    trailer.extraBytes = extra.size();
+    writer.put(extra.data(), extra.size());
+    writer.put(&trailer, offsetof(Trailer, checksum));
+    trailer.checksum = writer.checksum();
+    std::memcpy(trailer.magic, kMagic, sizeof kMagic);
+    writer.putUnhashed(&trailer.checksum, sizeof trailer - offsetof(Trailer, checksum));
+    writer.flush();
+}
+
+class CountingWriter : public faiss::IOWriter {
+public:
+    size_t operator()(const void*, size_t size, size_t count) override {
+        bytes += size * count;
+        return count;
+    }
+    size_t bytes = 0;
 };
 
 // Removes the temporary file unless it got its final name.
@@ -123,6 +147,23 @@ private:
     bool renamed_ = false;
 };
 
+std::vector<uint8_t> readFile(const std::string& path) {
+    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (file.get() < 0) throw failed(errno == ENOENT ? "ERR_FILE_NOT_FOUND" : "ERR_FILE_READ", path, "open", errno);
+    struct stat status;
+    if (::fstat(file.get(), &status) != 0) throw failed("ERR_FILE_READ", path, "read", errno);
+    if (!S_ISREG(status.st_mode)) throw Error("ERR_FILE_READ", "could not read " + path + ": not a regular file");
+    std::vector<uint8_t> bytes(status.st_size);
+    for (size_t at = 0; at < bytes.size();) {
+        const ssize_t n = ::read(file.get(), bytes.data() + at, std::min(bytes.size() - at, size_t{1} << 30));
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) throw failed("ERR_FILE_READ", path, "read", errno);
+        if (n == 0) throw Error("ERR_FILE_READ", "could not read " + path + ": it became shorter meanwhile");
+        at += n;
+    }
+    return bytes;
+}
+
 } // namespace
 
 void CheckedFile::write(const std::string& path, const std::vector<uint8_t>& extra,
@@ -131,17 +172,8 @@ void CheckedFile::write(const std::string& path, const std::vector<uint8_t>& ext
     const Descriptor file(::open(temporary.name(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
     if (file.get() < 0) throw failed("ERR_FILE_WRITE", path, "write", errno);
 
-    HashingWriter writer(file.get(), path);
-    writeIndex(writer);
-    Trailer trailer{};
-    trailer.indexBytes = writer.written();
-    trailer.extraBytes = extra.size();
-    writer.put(extra.data(), extra.size());
-    writer.put(&trailer, offsetof(Trailer, checksum));
-    trailer.checksum = writer.checksum();
-    std::memcpy(trailer.magic, kMagic, sizeof kMagic);
-    writer.putUnhashed(&trailer.checksum, sizeof trailer - offsetof(Trailer, checksum));
-    writer.flush();
+    HashingWriter writer(path, [&](const uint8_t* from, size_t bytes) { writeAll(file.get(), path, from, bytes); });
+    writeWithTrailer(writer, extra, writeIndex);
     if (::fsync(file.get()) != 0) throw failed("ERR_FILE_WRITE", path, "sync", errno);
     temporary.renameTo(path);
 
@@ -152,47 +184,47 @@ void CheckedFile::write(const std::string& path, const std::vector<uint8_t>& ext
     if (directory.get() < 0 || ::fsync(directory.get()) != 0) throw failed("ERR_FILE_WRITE", folder, "sync the folder", errno);
 }
 
-CheckedFile::CheckedFile(const std::string& path) {
-    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (file.get() < 0) throw failed(errno == ENOENT ? "ERR_FILE_NOT_FOUND" : "ERR_FILE_READ", path, "open", errno);
-    struct stat status;
-    if (::fstat(file.get(), &status) != 0) throw failed("ERR_FILE_READ", path, "read", errno);
-    if (!S_ISREG(status.st_mode)) throw Error("ERR_FILE_READ", "could not read " + path + ": not a regular file");
-    size_ = status.st_size;
-    const auto refuse = [&](const std::string& why) { return Error("ERR_INDEX_CORRUPT", path + " " + why); };
-    if (size_ < sizeof(Trailer)) throw refuse("is cut off or of another kind: " + std::to_string(size_) + " bytes");
-
-    void* const mapped = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
-    if (mapped == MAP_FAILED) throw failed("ERR_FILE_READ", path, "map", errno);
-    ::madvise(mapped, size_, MADV_SEQUENTIAL);
-    data_ = static_cast<const uint8_t*>(mapped);
-    try {
-        Trailer trailer;
-        std::memcpy(&trailer, data_ + size_ - sizeof trailer, sizeof trailer);
-        if (std::memcmp(trailer.magic, kMagic, sizeof kMagic) != 0) {
-            throw refuse("is cut off or of another kind: its end is not one that a save writes");
-        }
-        const uint64_t content = size_ - sizeof trailer;
-        if (trailer.indexBytes > content || trailer.extraBytes != content - trailer.indexBytes) {
-            throw refuse("was changed: its lengths do not add up to its size of " + std::to_string(size_) + " bytes");
-        }
-        if (XXH3_64bits(data_, content + offsetof(Trailer, checksum)) != trailer.checksum) {
-            throw refuse("was changed: its checksum does not fit");
-        }
-        indexBytes_ = trailer.indexBytes;
-        extra_.assign(data_ + indexBytes_, data_ + content);
-    } catch (...) {
-        ::munmap(mapped, size_);
-        throw;
-    }
+std::vector<uint8_t> CheckedFile::toBytes(const std::vector<uint8_t>& extra, const std::function<void(faiss::IOWriter&)>& writeIndex) {
+    CountingWriter counter;
+    writeIndex(counter);
+    std::vector<uint8_t> bytes;
+    bytes.reserve(counter.bytes + extra.size() + sizeof(Trailer));
+    HashingWriter writer("bytes", [&](const uint8_t* from, size_t n) { bytes.insert(bytes.end(), from, from + n); });
+    writeWithTrailer(writer, extra, writeIndex);
+    return bytes;
 }
 
-CheckedFile::~CheckedFile() { ::munmap(const_cast<uint8_t*>(data_), size_); }
+CheckedFile::CheckedFile(const std::string& path, Foreign foreign) : CheckedFile(readFile(path), path, foreign) {}
+
+CheckedFile::CheckedFile(std::vector<uint8_t> bytes, const std::string& name, Foreign foreign) : bytes_(std::move(bytes)) {
+    const auto refuse = [&](const std::string& why) { return Error("ERR_INDEX_CORRUPT", name + " " + why); };
+    const size_t size = bytes_.size();
+    Trailer trailer{};
+    if (size >= sizeof trailer) std::memcpy(&trailer, bytes_.data() + size - sizeof trailer, sizeof trailer);
+    hasTrailer_ = size >= sizeof trailer && std::memcmp(trailer.magic, kMagic, sizeof kMagic) == 0;
+    if (!hasTrailer_) {
+        if (foreign == Foreign::Allowed) {
+            indexBytes_ = size;
+            return;
+        }
+        if (size < sizeof trailer) throw refuse("is cut off or of another kind: " + std::to_string(size) + " bytes");
+        throw refuse("is cut off or of another kind: its end is not one that a save writes");
+    }
+    const uint64_t content = size - sizeof trailer;
+    if (trailer.indexBytes > content || trailer.extraBytes != content - trailer.indexBytes) {
+        throw refuse("was changed: its lengths do not add up to its size of " + std::to_string(size) + " bytes");
+    }
+    if (XXH3_64bits(bytes_.data(), content + offsetof(Trailer, checksum)) != trailer.checksum) {
+        throw refuse("was changed: its checksum does not fit");
+    }
+    indexBytes_ = trailer.indexBytes;
+    extra_.assign(bytes_.begin() + indexBytes_, bytes_.begin() + content);
+}
 
 size_t CheckedFile::Reader::operator()(void* to, size_t size, size_t count) {
     if (size == 0) return count;
     const size_t whole = std::min(count, left_ / size);
-    std::memcpy(to, at_, whole * size);
+    if (whole > 0) std::memcpy(to, at_, whole * size); // an empty vector has no address
     at_ += whole * size;
     left_ -= whole * size;
     return whole;

@@ -21,12 +21,28 @@ public:
     static void write(const std::string& path, const std::vector<uint8_t>& extra,
                       const std::function<void(faiss::IOWriter&)>& writeIndex);
 
-    /// Maps the file and checks it. Throws ERR_FILE_NOT_FOUND, ERR_FILE_READ or ERR_INDEX_CORRUPT.
-    explicit CheckedFile(const std::string& path);
-    ~CheckedFile();
+    /// The same in memory, with the same trailer. `writeIndex` is called twice: first to count the bytes.
+    static std::vector<uint8_t> toBytes(const std::vector<uint8_t>& extra, const std::function<void(faiss::IOWriter&)>& writeIndex);
+
+    /// Whether a file without the trailer is refused, or taken as one that FAISS itself or faiss-node wrote: then nothing
+    /// of it is checked yet (see checkIndexBytes). A file of ours that was cut has lost its trailer and becomes such a
+    /// one, with an index that is not whole or something left over behind it.
+    enum class Foreign { Refused, Allowed };
+
+    /// Reads the whole file and checks it. Throws ERR_FILE_NOT_FOUND, ERR_FILE_READ or ERR_INDEX_CORRUPT.
+    /// It is read rather than mapped: what was checked is then what FAISS parses, whatever happens to the file
+    /// meanwhile, and a file that another process cuts short is an error instead of a SIGBUS.
+    explicit CheckedFile(const std::string& path, Foreign foreign = Foreign::Refused);
+    /// The same over bytes in memory; `name` starts the messages.
+    CheckedFile(std::vector<uint8_t> bytes, const std::string& name, Foreign foreign);
     CheckedFile(const CheckedFile&) = delete;
     CheckedFile& operator=(const CheckedFile&) = delete;
 
+    /// Whether the bytes were checked by a trailer of ours.
+    bool hasTrailer() const { return hasTrailer_; }
+    /// FAISS's part, valid as long as this object.
+    const uint8_t* indexData() const { return bytes_.data(); }
+    size_t indexSize() const { return indexBytes_; }
     const std::vector<uint8_t>& extra() const { return extra_; }
 
     /// Reads FAISS's part; valid as long as this object.
@@ -39,11 +55,11 @@ public:
         const uint8_t* at_;
         size_t left_;
     };
-    Reader reader() const { return Reader(data_, indexBytes_); }
+    Reader reader() const { return Reader(bytes_.data(), indexBytes_); }
 
 private:
-    const uint8_t* data_ = nullptr;
-    size_t size_ = 0;
+    std::vector<uint8_t> bytes_;
+    bool hasTrailer_ = false;
     size_t indexBytes_ = 0;
     std::vector<uint8_t> extra_;
 };

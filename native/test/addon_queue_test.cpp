@@ -2,7 +2,11 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
+#include <future>
+#include <stdexcept>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "addon/pool.h"
@@ -13,27 +17,63 @@ namespace {
 
 void nothing() {}
 
-class Counted : public Task {
+class Call : public Work {
 public:
-    Counted(const void* owner, std::function<void()> work, std::atomic<int>& settled, std::atomic<int>& destroyed)
-        : Task(owner), work_(std::move(work)), settled_(settled), destroyed_(destroyed) {}
-    ~Counted() override { destroyed_++; }
-    void run() noexcept override { work_(); }
-    void settle(std::unique_ptr<Task>) noexcept override { settled_++; }
+    explicit Call(std::function<void()> call) : call_(std::move(call)) {}
+    void run() override { call_(); }
 
 private:
-    std::function<void()> work_;
+    std::function<void()> call_;
+};
+
+/// Reads that ask for the same join, and write down how many came together.
+class Ask : public Work {
+public:
+    Ask(int what, std::vector<std::pair<int, size_t>>& groups) : what_(what), groups_(groups) {}
+    void run() override { groups_.emplace_back(what_, 1); }
+    bool reads() const override { return true; }
+    bool joins(const Work& work) const override {
+        const auto* const other = dynamic_cast<const Ask*>(&work);
+        return other != nullptr && other->what_ == what_ && what_ >= 0;
+    }
+    void runWith(const std::vector<Work*>& others) override {
+        if (what_ == 13) throw std::runtime_error("not together");
+        groups_.emplace_back(what_, 1 + others.size());
+    }
+
+private:
+    const int what_;
+    std::vector<std::pair<int, size_t>>& groups_; // unguarded on purpose: the thread sanitizer sees two at once
+};
+
+class Counted : public Task {
+public:
+    Counted(const void* owner, std::unique_ptr<Work> work, std::atomic<int>& settled, std::atomic<int>& failed, std::atomic<int>& destroyed,
+            double ticket = 0)
+        : Task(owner, std::move(work), ticket), settled_(settled), failed_(failed), destroyed_(destroyed) {}
+    ~Counted() override { destroyed_++; }
+    void settle(std::unique_ptr<Task>) noexcept override {
+        settled_++;
+        if (failure_ != nullptr) failed_++;
+    }
+
+private:
     std::atomic<int>& settled_;
+    std::atomic<int>& failed_;
     std::atomic<int>& destroyed_;
 };
 
 struct Fixture : testing::Test {
+    std::unique_ptr<Task> task(std::unique_ptr<Work> work, const void* owner = nullptr, double ticket = 0) {
+        return std::make_unique<Counted>(owner, std::move(work), settled, failed, destroyed, ticket);
+    }
     void push(Queue& queue, std::function<void()> work, const void* owner = nullptr) {
-        queue.push(std::make_unique<Counted>(owner, std::move(work), settled, destroyed));
+        queue.push(task(std::make_unique<Call>(std::move(work)), owner));
     }
     void wait(Queue& queue) { queue.runNow([] {}); }
 
     std::atomic<int> settled{0};
+    std::atomic<int> failed{0};
     std::atomic<int> destroyed{0};
     std::shared_ptr<Pool> pool = std::make_shared<Pool>(nothing);
 };
@@ -110,6 +150,126 @@ TEST_F(QueueTest, WithdrawDropsWhatWaitsAndWaitsForWhatRuns) {
     EXPECT_EQ(others, 10);
     EXPECT_EQ(settled, 11);
     EXPECT_EQ(destroyed, 21);
+}
+
+/// Keeps a queue busy until it is let go, so that what is pushed meanwhile waits.
+struct Gate {
+    std::promise<void> open;
+    std::shared_future<void> opened = open.get_future().share();
+    std::promise<void> entered;
+    std::function<void()> work() {
+        return [this] {
+            entered.set_value();
+            opened.wait();
+        };
+    }
+};
+
+TEST_F(QueueTest, ReadsThatAskForTheSameRunTogetherUpToTheNextChange) {
+    const auto queue = std::make_shared<Queue>(pool);
+    std::vector<std::pair<int, size_t>> groups;
+    Gate gate;
+    push(*queue, gate.work());
+    for (int i = 0; i < 10; i++) queue->push(task(std::make_unique<Ask>(i % 2, groups)));
+    queue->push(task(std::make_unique<Ask>(-1, groups))); // joins nobody
+    push(*queue, [&] { groups.emplace_back(100, 0); });
+    for (int i = 0; i < 4; i++) queue->push(task(std::make_unique<Ask>(0, groups)));
+    gate.entered.get_future().wait();
+    EXPECT_EQ(queue->waiting(), 16u);
+    gate.open.set_value();
+    wait(*queue);
+    const std::vector<std::pair<int, size_t>> expected{{0, 5}, {1, 5}, {-1, 1}, {100, 0}, {0, 4}};
+    EXPECT_EQ(groups, expected);
+    EXPECT_EQ(settled, 17);
+    EXPECT_EQ(failed, 0);
+}
+
+TEST_F(QueueTest, AGroupThatFailsIsRunOneByOne) {
+    const auto queue = std::make_shared<Queue>(pool);
+    std::vector<std::pair<int, size_t>> groups;
+    Gate gate;
+    push(*queue, gate.work());
+    for (int i = 0; i < 3; i++) queue->push(task(std::make_unique<Ask>(13, groups)));
+    gate.open.set_value();
+    wait(*queue);
+    const std::vector<std::pair<int, size_t>> expected{{13, 1}, {13, 1}, {13, 1}};
+    EXPECT_EQ(groups, expected);
+    EXPECT_EQ(failed, 0);
+}
+
+TEST_F(QueueTest, CancelTakesOutWhatWaitsOnly) {
+    const auto queue = std::make_shared<Queue>(pool);
+    const int mine = 0, other = 0;
+    Gate gate;
+    int ran = 0;
+    const auto counting = [&] { return std::make_unique<Call>([&] { ran++; }); };
+    queue->push(task(std::make_unique<Call>(gate.work()), &mine, 1));
+    queue->push(task(counting(), &mine, 2));
+    queue->push(task(counting(), &other, 2));
+    const auto failure = std::make_exception_ptr(std::runtime_error("cancelled"));
+    EXPECT_FALSE(queue->cancel(&mine, 3, failure));
+    EXPECT_TRUE(queue->cancel(&mine, 2, failure));
+    EXPECT_FALSE(queue->cancel(&mine, 2, failure));
+    gate.open.set_value();
+    wait(*queue);
+    EXPECT_FALSE(queue->cancel(&mine, 1, failure));
+    EXPECT_EQ(ran, 1);
+    EXPECT_EQ(settled, 3);
+    EXPECT_EQ(failed, 1);
+}
+
+TEST_F(QueueTest, WorkOnTwoQueuesTakesItsPlaceInBoth) {
+    const auto a = std::make_shared<Queue>(pool);
+    const auto b = std::make_shared<Queue>(pool);
+    int inA = 0, inB = 0; // unguarded on purpose
+    for (int round = 0; round < 500; round++) {
+        push(*a, [&] { inA++; });
+        push(*b, [&] { inB++; });
+        // Both ways at once: neither may wait for the other for ever.
+        Queue::pushBoth(a, b, task(std::make_unique<Call>([&] { EXPECT_EQ(inA++, inB++); })));
+        Queue::pushBoth(b, a, task(std::make_unique<Call>([&] { EXPECT_EQ(inA++, inB++); })));
+    }
+    wait(*a);
+    wait(*b);
+    EXPECT_EQ(inA, 1500);
+    EXPECT_EQ(inB, 1500);
+    EXPECT_EQ(settled, 2000);
+    EXPECT_EQ(destroyed, 2000);
+}
+
+TEST_F(QueueTest, WithdrawingHalfOfAMeetingLetsTheOtherQueueGoOn) {
+    for (const bool parkedFirst : {true, false}) {
+        const auto a = std::make_shared<Queue>(pool);
+        const auto b = std::make_shared<Queue>(pool);
+        const int mine = 0;
+        bool met = false, after = false;
+        Gate gate;
+        push(*b, gate.work());
+        Queue::pushBoth(a, b, task(std::make_unique<Call>([&] { met = true; }), &mine));
+        push(*a, [&] { after = true; });
+        if (parkedFirst) std::this_thread::sleep_for(std::chrono::milliseconds(20)); // a has come to it by then
+        a->withdraw(&mine);
+        b->withdraw(&mine);
+        wait(*a);
+        EXPECT_TRUE(after);
+        gate.open.set_value();
+        wait(*b);
+        EXPECT_FALSE(met);
+    }
+}
+
+TEST_F(QueueTest, AThreadThatDoesItsWorkItselfWaitsForItsTurnOnly) {
+    const auto queue = std::make_shared<Queue>(pool);
+    std::atomic<bool> stop{false};
+    int counter = 0; // unguarded on purpose
+    std::thread other([&] {
+        while (!stop) push(*queue, [&] { counter++; });
+    });
+    for (int i = 0; i < 100; i++) queue->runNow([&] { counter++; });
+    stop = true;
+    other.join();
+    wait(*queue);
+    EXPECT_GE(counter, 100);
 }
 
 TEST_F(QueueTest, APoolMayEndBeforeItsQueues) {

@@ -1,0 +1,400 @@
+#include "ann/basic_index.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+#include <typeinfo>
+
+#include <faiss/IndexBinaryFlat.h>
+#include <faiss/IndexBinaryIVF.h>
+#include <faiss/IndexFlat.h>
+#include <faiss/IndexFlatCodes.h>
+#include <faiss/IndexHNSW.h>
+#include <faiss/IndexIDMap.h>
+#include <faiss/IndexIVF.h>
+#include <faiss/IndexNSG.h>
+#include <faiss/IndexPreTransform.h>
+#include <faiss/IndexRefine.h>
+#include <faiss/impl/IDSelector.h>
+#include <faiss/index_io.h>
+
+#include "ann/checked_file.h"
+#include "ann/faiss_call.h"
+#include "ann/finite.h"
+#include "ann/index_check.h"
+#include "ann/index_merge.h"
+#include "ann/index_search.h"
+#include "ann/reconstruct.h"
+#include "ann/type_name.h"
+
+namespace faiss_vision {
+namespace {
+
+template <class Index>
+Error unsupported(const Index& index, const std::string& what, const std::string& wayRound) {
+    return Error("ERR_UNSUPPORTED", "an " + typeName(index) + " cannot " + what + ". " + wayRound);
+}
+
+bool notImplemented(const faiss::FaissException& exception) {
+    const std::string text = plainText(exception);
+    return text.find("not implemented") != std::string::npos || text.find("not supported") != std::string::npos ||
+           text.find("not possible") != std::string::npos;
+}
+
+// Counts what would be written: sizes come out exact for every type, at the cost of looking at its fields.
+class CountingWriter : public faiss::IOWriter {
+public:
+    size_t operator()(const void*, size_t size, size_t count) override {
+        bytes += size * count;
+        return count;
+    }
+    size_t bytes = 0;
+};
+
+class ReportingWriter : public faiss::IOWriter {
+public:
+    ReportingWriter(faiss::IOWriter& to, size_t total, const Progress& progress) : to_(to), total_(total), progress_(progress) {}
+    size_t operator()(const void* from, size_t size, size_t count) override {
+        // In pieces, since one vector of FAISS's may be most of the file.
+        const auto* at = static_cast<const uint8_t*>(from);
+        for (size_t left = size * count; left > 0;) {
+            const size_t piece = std::min<size_t>(left, 16 << 20);
+            to_(at, 1, piece);
+            at += piece;
+            left -= piece;
+            written_ += piece;
+            progress_(std::min(0.99, double(written_) / double(total_)));
+        }
+        return count;
+    }
+
+private:
+    faiss::IOWriter& to_;
+    const size_t total_;
+    const Progress& progress_;
+    size_t written_ = 0;
+};
+
+void write(const faiss::Index& index, faiss::IOWriter& writer) { faiss::write_index(&index, &writer); }
+void write(const faiss::IndexBinary& index, faiss::IOWriter& writer) { faiss::write_index_binary(&index, &writer); }
+
+template <class Faiss>
+std::unique_ptr<Faiss> parse(const CheckedFile& file, const std::string& name) {
+    constexpr bool floats = std::is_same_v<Faiss, faiss::Index>;
+    int flags = 0;
+    if (!file.hasTrailer()) {
+        const IndexNeeds needs = checkIndexBytes(file.indexData(), file.indexSize(), floats ? IndexKind::Float : IndexKind::Binary, name);
+        // A few bytes can ask for large tables, which only make searches faster.
+        if (needs.tableBytes > file.indexSize()) flags = faiss::IO_FLAG_SKIP_PRECOMPUTE_TABLE;
+    }
+    auto reader = file.reader();
+    try {
+        if constexpr (floats) return std::unique_ptr<Faiss>(faiss::read_index(&reader, flags));
+        else return std::unique_ptr<Faiss>(faiss::read_index_binary(&reader, flags));
+    } catch (const faiss::FaissException& exception) {
+        throw Error("ERR_INDEX_CORRUPT", name + " cannot be read by FAISS: " + plainText(exception));
+    }
+}
+
+/// Whether training changes what vectors are encoded as.
+bool encodes(const faiss::Index& index) {
+    if (const auto* const map = dynamic_cast<const faiss::IndexIDMap*>(&index)) return encodes(*map->index);
+    if (const auto* const hnsw = dynamic_cast<const faiss::IndexHNSW*>(&index)) return hnsw->storage != nullptr && encodes(*hnsw->storage);
+    if (const auto* const nsg = dynamic_cast<const faiss::IndexNSG*>(&index)) return nsg->storage != nullptr && encodes(*nsg->storage);
+    return dynamic_cast<const faiss::IndexFlat*>(&index) == nullptr;
+}
+bool encodes(const faiss::IndexBinary& index) {
+    if (const auto* const map = dynamic_cast<const faiss::IndexBinaryIDMap*>(&index)) return encodes(*map->index);
+    return dynamic_cast<const faiss::IndexBinaryIVF*>(&index) != nullptr;
+}
+
+/// Graphs that are built once, of all vectors.
+bool builtAtOnce(const faiss::Index& index) {
+    if (const auto* const map = dynamic_cast<const faiss::IndexIDMap*>(&index)) return builtAtOnce(*map->index);
+    if (const auto* const transform = dynamic_cast<const faiss::IndexPreTransform*>(&index)) return builtAtOnce(*transform->index);
+    if (const auto* const refine = dynamic_cast<const faiss::IndexRefine*>(&index)) return builtAtOnce(*refine->base_index);
+    return dynamic_cast<const faiss::IndexNSG*>(&index) != nullptr;
+}
+bool builtAtOnce(const faiss::IndexBinary&) { return false; }
+
+/// Takes an IVF's direct map away while vectors are removed: with one, FAISS removes by one way of naming ids only.
+template <class Ivf>
+class WithoutDirectMap {
+public:
+    explicit WithoutDirectMap(Ivf& ivf) : ivf_(ivf), type_(ivf.direct_map.type) { ivf_.set_direct_map_type(faiss::DirectMap::NoMap); }
+    ~WithoutDirectMap() {
+        if (type_ == faiss::DirectMap::Hashtable) ivf_.set_direct_map_type(type_); // an array wants ids without gaps
+    }
+    WithoutDirectMap(const WithoutDirectMap&) = delete;
+    WithoutDirectMap& operator=(const WithoutDirectMap&) = delete;
+
+private:
+    Ivf& ivf_;
+    const faiss::DirectMap::Type type_;
+};
+
+const char* const kRemoveWayRound = "Leave them out of searches with `filter: { leaveOut: ids }`, or build a new index without them";
+
+size_t removeFrom(faiss::Index& index, const faiss::IDSelector& selector) {
+    if (const auto* const map = dynamic_cast<const faiss::IndexIDMap*>(&index)) {
+        // What is inside must close the gaps, or the map's positions are no longer its own.
+        if (dynamic_cast<const faiss::IndexFlatCodes*>(map->index) == nullptr) {
+            const bool ivf = dynamic_cast<const faiss::IndexIVF*>(map->index) != nullptr;
+            throw unsupported(*map->index, "remove vectors inside an IDMap", ivf ? "An IVF keeps ids by itself: build it without IDMap" : kRemoveWayRound);
+        }
+    }
+    if (auto* const transform = dynamic_cast<faiss::IndexPreTransform*>(&index)) {
+        const size_t removed = removeFrom(*transform->index, selector);
+        transform->ntotal = transform->index->ntotal;
+        return removed;
+    }
+    try {
+        if (auto* const ivf = dynamic_cast<faiss::IndexIVF*>(&index)) {
+            const WithoutDirectMap<faiss::IndexIVF> without(*ivf);
+            return ivf->remove_ids(selector);
+        }
+        return index.remove_ids(selector);
+    } catch (const faiss::FaissException& exception) {
+        if (!notImplemented(exception)) throw;
+        throw unsupported(index, "remove vectors", kRemoveWayRound);
+    }
+}
+
+size_t removeFrom(faiss::IndexBinary& index, const faiss::IDSelector& selector) {
+    if (const auto* const map = dynamic_cast<const faiss::IndexBinaryIDMap*>(&index)) {
+        if (dynamic_cast<const faiss::IndexBinaryFlat*>(map->index) == nullptr) {
+            throw unsupported(*map->index, "remove vectors inside an IDMap", "An IVF keeps ids by itself: build it without IDMap");
+        }
+    }
+    try {
+        if (auto* const ivf = dynamic_cast<faiss::IndexBinaryIVF*>(&index)) {
+            const WithoutDirectMap<faiss::IndexBinaryIVF> without(*ivf);
+            return ivf->remove_ids(selector);
+        }
+        return index.remove_ids(selector);
+    } catch (const faiss::FaissException& exception) {
+        if (!notImplemented(exception)) throw;
+        throw unsupported(index, "remove vectors", "Ask for more neighbours and leave them out, or build a new index without them");
+    }
+}
+
+} // namespace
+
+template <class V>
+BasicIndex<V>::BasicIndex(std::unique_ptr<Faiss> index) : index_(std::move(index)) {}
+
+template <class V>
+int64_t BasicIndex<V>::width() const {
+    if constexpr (std::is_same_v<Component, uint8_t>) return index_->code_size;
+    else return index_->d;
+}
+
+template <class V>
+std::string BasicIndex<V>::type() const { return typeName(*index_); }
+
+template <class V>
+size_t BasicIndex<V>::bytes() const {
+    size_t each = width() * sizeof(Component);
+    if constexpr (std::is_same_v<Faiss, faiss::Index>) {
+        try {
+            each = index_->sa_code_size() + sizeof(int64_t);
+        } catch (const faiss::FaissException&) {
+            // not known for this type
+        }
+    }
+    return each * index_->ntotal;
+}
+
+template <class V>
+IndexDescription BasicIndex<V>::describe() const {
+    CountingWriter counter;
+    write(*index_, counter);
+    ParameterValues parameters;
+    for (const Parameter& parameter : parametersOf(*index_)) parameters.emplace_back(parameter.name, parameter.get());
+    return {type(), dimension(), metric(), size(), trained(), counter.bytes, std::move(parameters)};
+}
+
+template <class V>
+void BasicIndex<V>::requireTrained(const char* what) const {
+    if (!index_->is_trained) throw Error("ERR_NOT_TRAINED", "an " + type() + " must be trained before it can " + what + ": call train() with vectors like those that will be added");
+}
+
+template <class V>
+void BasicIndex<V>::requireFinite(int64_t n, const Component* x) const {
+    if constexpr (std::is_same_v<Component, float>) checkFinite(x, n, index_->d, "vectors");
+}
+
+template <class V>
+void BasicIndex<V>::train(int64_t n, const Component* x, const Progress& progress) {
+    if (size() > 0 && encodes(*index_)) {
+        throw Error("ERR_NOT_EMPTY", "an " + type() + " must be empty to be trained: its " + std::to_string(size()) +
+                                         " vectors were encoded by the training before. Call reset() first");
+    }
+    requireFinite(n, x);
+    const TrainingProgress counted(*index_, n, progress);
+    faissCall("train", *index_, [&] { index_->train(n, x); });
+    if (progress) progress(1);
+}
+
+template <class V>
+void BasicIndex<V>::add(int64_t n, const Component* x, const int64_t* ids, const Progress& progress) {
+    requireTrained("take vectors");
+    requireFinite(n, x);
+    if (size() > std::numeric_limits<int32_t>::max() - n && builtAtOnce(*index_)) throw Error("ERR_INVALID_ARGUMENT", "a graph holds at most 2^31 - 1 vectors");
+    // All at once unless somebody watches: FAISS goes through large inputs in pieces of its own.
+    const int64_t piece = progress && !builtAtOnce(*index_) ? std::max<int64_t>(1024, n / 100) : n;
+    for (int64_t done = 0; done < n; done += piece) {
+        const int64_t count = std::min(piece, n - done);
+        try {
+            if (ids != nullptr) index_->add_with_ids(count, x + done * width(), ids + done);
+            else index_->add(count, x + done * width());
+        } catch (const faiss::FaissException& exception) {
+            if (ids == nullptr && (dynamic_cast<faiss::IndexIDMap*>(index_.get()) != nullptr || plainText(exception).find("add_with_ids") != std::string::npos)) {
+                throw Error("ERR_INVALID_ARGUMENT", "`ids` must be given: an " + type() + " numbers nothing by itself");
+            }
+            if (ids != nullptr && notImplemented(exception)) {
+                throw unsupported(*index_, "keep ids", "Put 'IDMap2,' before the factory's description, or leave `ids` out: vectors are then numbered by position");
+            }
+            throw Error("ERR_FAISS", "FAISS could not add to an " + type() + ": " + plainText(exception));
+        }
+        if (progress) progress(double(done + count) / double(n));
+    }
+}
+
+template <class V>
+void BasicIndex<V>::search(int64_t n, const Component* x, int64_t k, Distance* distances, int64_t* labels, const SearchOptions& options) const {
+    requireTrained("be searched");
+    requireFinite(n, x);
+    const auto parameters = options.parameters.empty() ? std::vector<Parameter>() : parametersOf(*index_);
+    const ScopedParameters scoped(parameters, options.parameters, options.parameters.empty() ? "" : type());
+
+    // FAISS's heaps are as long as k: never longer than there are vectors.
+    const int64_t found = std::min(k, size());
+    std::vector<Distance> shortDistances;
+    std::vector<int64_t> shortLabels;
+    Distance* toDistances = distances;
+    int64_t* toLabels = labels;
+    if (found < k) {
+        const bool largest = metric() == faiss::METRIC_INNER_PRODUCT && std::is_same_v<Component, float>;
+        std::fill(distances, distances + n * k, largest ? std::numeric_limits<Distance>::lowest() : std::numeric_limits<Distance>::max());
+        std::fill(labels, labels + n * k, int64_t{-1});
+        if (found == 0) return;
+        shortDistances.resize(n * found);
+        shortLabels.resize(n * found);
+        toDistances = shortDistances.data();
+        toLabels = shortLabels.data();
+    }
+    faissCall("search", *index_, [&] {
+        if constexpr (std::is_same_v<Component, float>) {
+            searchIndex(*index_, options.filter.get(), n, x, found, toDistances, toLabels);
+        } else {
+            if (options.filter != nullptr) throw unsupported(*index_, "leave vectors out of a search", "Ask for more neighbours and leave out the others");
+            index_->search(n, x, found, toDistances, toLabels);
+        }
+    });
+    if (found < k) {
+        for (int64_t i = 0; i < n; i++) {
+            std::copy_n(toDistances + i * found, found, distances + i * k);
+            std::copy_n(toLabels + i * found, found, labels + i * k);
+        }
+    }
+}
+
+template <class V>
+void BasicIndex<V>::rangeSearch(int64_t n, const Component* x, double radius, RangeResult& result, const SearchOptions& options) const {
+    requireTrained("be searched");
+    requireFinite(n, x);
+    const auto parameters = options.parameters.empty() ? std::vector<Parameter>() : parametersOf(*index_);
+    const ScopedParameters scoped(parameters, options.parameters, options.parameters.empty() ? "" : type());
+    try {
+        if constexpr (std::is_same_v<Component, float>) {
+            rangeSearchIndex(*index_, options.filter.get(), n, x, float(radius), result);
+        } else {
+            if (options.filter != nullptr) throw unsupported(*index_, "leave vectors out of a search", "Leave them out of the result");
+            index_->range_search(n, x, int(std::clamp(std::ceil(radius), 0.0, double(index_->d) + 1)), &result);
+        }
+    } catch (const faiss::FaissException& exception) {
+        if (notImplemented(exception)) throw unsupported(*index_, "search by radius", "Search for k neighbours and leave out those beyond the radius");
+        throw Error("ERR_FAISS", "FAISS could not search an " + type() + ": " + plainText(exception));
+    }
+}
+
+template <class V>
+int64_t BasicIndex<V>::remove(int64_t n, const int64_t* ids) {
+    const IdFilter selector = IdFilter::list(std::vector<int64_t>(ids, ids + n), true);
+    return int64_t(faissCall("remove from", *index_, [&] { return removeFrom(*index_, selector); }));
+}
+
+template <class V>
+void BasicIndex<V>::reconstruct(int64_t n, const int64_t* ids, Component* x) const {
+    requireTrained("give vectors back");
+    try {
+        reconstructIds(*index_, n, ids, x);
+    } catch (const faiss::FaissException& exception) {
+        throw unsupported(*index_, "give vectors back", "Keep them beside it, for example in a Refine ('...,RFlat')");
+    }
+}
+
+template <class V>
+void BasicIndex<V>::mergeFrom(BasicIndex& other, int64_t addId) {
+    checkMerge(*index_, *other.index_, addId);
+    if (other.size() == 0) return;
+    try {
+        index_->merge_from(*other.index_, addId);
+    } catch (const faiss::FaissException& exception) {
+        throw Error("ERR_FAISS", "FAISS could not merge an " + type() + ": " + plainText(exception));
+    }
+}
+
+template <class V>
+void BasicIndex<V>::reset() {
+    faissCall("reset", *index_, [&] { index_->reset(); });
+}
+
+template <class V>
+double BasicIndex<V>::parameter(const std::string& name) const {
+    return findParameter(parametersOf(*index_), name, type()).get();
+}
+
+template <class V>
+void BasicIndex<V>::setParameter(const std::string& name, double value) {
+    const auto parameters = parametersOf(*index_);
+    faiss_vision::setParameter(findParameter(parameters, name, type()), value);
+}
+
+template <class V>
+void BasicIndex<V>::save(const std::string& path, const Progress& progress) const {
+    CheckedFile::write(path, {}, [&](faiss::IOWriter& writer) {
+        faissCall("write", *index_, [&] {
+            if (!progress) return write(*index_, writer);
+            CountingWriter counter;
+            write(*index_, counter);
+            ReportingWriter reporting(writer, counter.bytes, progress);
+            write(*index_, reporting);
+        });
+    });
+    if (progress) progress(1);
+}
+
+template <class V>
+std::vector<uint8_t> BasicIndex<V>::toBytes() const {
+    return CheckedFile::toBytes({}, [&](faiss::IOWriter& writer) { faissCall("write", *index_, [&] { write(*index_, writer); }); });
+}
+
+template <class V>
+BasicIndex<V> BasicIndex<V>::load(const std::string& path) {
+    return BasicIndex(parse<Faiss>(CheckedFile(path, CheckedFile::Foreign::Allowed), path));
+}
+
+template <class V>
+BasicIndex<V> BasicIndex<V>::fromBytes(const uint8_t* bytes, size_t size) {
+    const std::string name = "`bytes`";
+    return BasicIndex(parse<Faiss>(CheckedFile(std::vector<uint8_t>(bytes, bytes + size), name, CheckedFile::Foreign::Allowed), name));
+}
+
+template class BasicIndex<FloatVectors>;
+template class BasicIndex<BinaryVectors>;
+
+} // namespace faiss_vision
