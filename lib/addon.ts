@@ -90,7 +90,71 @@ export interface NativeAnn {
   describe(): { dimension: number; k: number; threshold: number; metric: 'cosine' | 'l2'; bytes: number };
 }
 
+/** Every operation takes `sync` first: true returns the result itself. */
+export interface NativeIndex<Vectors, Distances> {
+  load(sync: boolean, path: string): Promise<void>;
+  fromBuffer(sync: boolean, bytes: Uint8Array): Promise<void>;
+  train(sync: boolean, x: Vectors, onProgress: ((fraction: number) => void) | undefined): Promise<void>;
+  add(sync: boolean, x: Vectors, ids: unknown, onProgress: ((fraction: number) => void) | undefined): Promise<void>;
+  search(sync: false, x: Vectors, k: number, params: unknown, filter: unknown, ticket: number): Promise<NativeNeighbours<Distances>>;
+  search(sync: true, x: Vectors, k: number, params: unknown, filter: unknown, ticket: number): NativeNeighbours<Distances>;
+  searchScratch(n: number, k: number): void;
+  rangeSearch(sync: false, x: Vectors, radius: number, params: unknown, filter: unknown, ticket: number): Promise<NativeRange<Distances>>;
+  rangeSearch(sync: true, x: Vectors, radius: number, params: unknown, filter: unknown, ticket: number): NativeRange<Distances>;
+  remove(sync: false, ids: unknown): Promise<number>;
+  remove(sync: true, ids: unknown): number;
+  reconstruct(sync: false, ids: unknown): Promise<Vectors>;
+  reconstruct(sync: true, ids: unknown): Vectors;
+  mergeFrom(sync: boolean, other: NativeIndex<Vectors, Distances>, addId: number | bigint | undefined): Promise<void>;
+  reset(sync: boolean): Promise<void>;
+  get(sync: false, name: string): Promise<number>;
+  get(sync: true, name: string): number;
+  set(sync: boolean, name: string, value: number): Promise<void>;
+  describe(sync: false): Promise<NativeDescription>;
+  describe(sync: true): NativeDescription;
+  save(sync: boolean, path: string, onProgress: ((fraction: number) => void) | undefined): Promise<void>;
+  toBuffer(sync: false): Promise<Uint8Array>;
+  toBuffer(sync: true): Uint8Array;
+  close(sync: boolean): Promise<void>;
+  cancel(ticket: number): boolean;
+  share(): string;
+  limit(operations: number): void;
+  size(): number;
+  trained(): boolean;
+  waiting(): number;
+  about(): { dimension: number; metric: string };
+}
+
+interface NativeNeighbours<Distances> {
+  distances: Distances;
+  labels: BigInt64Array;
+}
+
+interface NativeRange<Distances> extends NativeNeighbours<Distances> {
+  limits: Uint32Array;
+}
+
+interface NativeDescription {
+  type: string;
+  dimension: number;
+  metric: string;
+  ntotal: number;
+  isTrained: boolean;
+  bytes: number;
+  parameters: Record<string, number>;
+}
+
+interface NativeIndexClass<Vectors, Distances> {
+  new (): NativeIndex<Vectors, Distances>;
+  new (key: string): NativeIndex<Vectors, Distances>;
+  new (dimension: number, description: string, metric: string | undefined): NativeIndex<Vectors, Distances>;
+}
+
 export interface AnnAddon extends CommonAddon {
+  Index: NativeIndexClass<Float32Array, Float32Array>;
+  BinaryIndex: NativeIndexClass<Uint8Array, Int32Array>;
+  /** What `searchScratch` reads from and writes to. */
+  scratch: { inputs: Float32Array; distances: Float32Array; labels: BigInt64Array };
   Ann: new (options?: NativeAnnOptions) => NativeAnn;
   info(): { faiss: string; simd: string; blas: string; blasKernels: string; threads: number };
 }

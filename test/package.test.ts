@@ -8,7 +8,9 @@ const root = join(__dirname, '..');
 const run = (folder: string, ...args: string[]) => execFileSync(process.execPath, args, { cwd: folder, encoding: 'utf8' }).trim();
 
 describe('module formats', () => {
-  const names = 'Ann,FaceRecognizer,FaissVisionError,drawFaces,searchInfo,setThreads';
+  const names =
+    'Ann,BaseIndex,BinaryIndex,FaceRecognizer,FaissVisionError,Index,IndexFlatIP,IndexFlatL2,IndexHNSW,IndexIVFFlat,IndexIVFPQ,' +
+    'IndexLSH,IndexPQ,IndexScalarQuantizer,drawFaces,searchInfo,setThreads';
 
   it.each([
     ['CommonJS', ['-p', `Object.keys(require('faiss-vision')).sort().join()`]],
@@ -32,6 +34,11 @@ describe('module formats', () => {
     expect(run(root, '-p', `require('faiss-vision'); ${count}`)).toBe('0');
     expect(run(root, '-p', `new (require('faiss-vision').Ann)({ dimension: 2, threshold: 1 }); ${count}`)).toBe('1');
   });
+});
+
+it('the API documentation builds without warnings', () => {
+  // typedoc.json makes warnings errors
+  expect(() => run(root, 'node_modules/typedoc/bin/typedoc', '--emit', 'none')).not.toThrow();
 });
 
 describe('a machine without libtorch', () => {

@@ -1,8 +1,6 @@
 import { annAddon, type NativeAnn, type NativeSearchResult } from '../addon';
 import { stable } from '../buffers';
-
-/** Ids are whole numbers from 0 to 2^53 - 1. */
-export type Ids = number | bigint | readonly (number | bigint)[] | BigInt64Array;
+import type { Ids } from './ids';
 
 export interface AnnOptions {
   /** Numbers in a vector. */

@@ -1,0 +1,108 @@
+import { annAddon, type NativeIndex } from '../addon';
+import { stable } from '../buffers';
+import { FaissVisionError } from '../error';
+import { BaseIndex, keyOf, optionsOf, type IndexHandle, type Metric, type SearchOptions, type SearchResult } from './base-index';
+
+export interface OpenOptions {
+  /** How many operations may wait; a further one rejects with ERR_QUEUE_FULL. Default Infinity. */
+  queueLimit?: number;
+}
+
+export interface IndexOptions extends OpenOptions {
+  /** Default `'l2'`. */
+  metric?: Metric;
+  /** Where to search. This build has no CUDA: anything but `'cpu'` is refused. Default `'cpu'`. */
+  device?: 'cpu' | 'cuda' | `cuda:${number}`;
+}
+
+/** @internal */
+export type NativeFloatIndex = NativeIndex<Float32Array, Float32Array>;
+
+/** Any FAISS index over vectors of floats. */
+export class Index extends BaseIndex<Float32Array, Float32Array> {
+  /**
+   * An index by FAISS's name for it, such as `'Flat'`, `'IVF1024,PQ32'`, `'HNSW32'` or `'IDMap2,Flat'`.
+   * See https://github.com/facebookresearch/faiss/wiki/The-index-factory
+   * @param dimension numbers of a vector, from 1 to 2^20
+   * @throws ERR_INVALID_ARGUMENT with FAISS's reason, ERR_UNSUPPORTED where FAISS does not compute this metric for this
+   * type, ERR_CUDA_UNAVAILABLE, ERR_ADDON_UNAVAILABLE
+   */
+  static factory(dimension: number, description: string, options: IndexOptions = {}): Index {
+    return new Index(made(dimension, description, options), options);
+  }
+
+  /**
+   * Opens what `save` or FAISS itself wrote, in any language. A file of ours is checked by its checksum; any other is
+   * looked through, and refused where its parts do not fit each other.
+   * @throws ERR_FILE_NOT_FOUND, ERR_FILE_READ, ERR_INDEX_CORRUPT, ERR_INDEX_UNSUPPORTED
+   */
+  static async load(path: string, options: OpenOptions = {}): Promise<Index> {
+    const native = new (annAddon().Index)();
+    await native.load(false, path);
+    return new Index(native, options);
+  }
+
+  static loadSync(path: string, options: OpenOptions = {}): Index {
+    const native = new (annAddon().Index)();
+    native.load(true, path);
+    return new Index(native, options);
+  }
+
+  /** Opens what `toBuffer` gave, or the bytes of a file. @throws as `load` */
+  static async fromBuffer(bytes: Uint8Array, options: OpenOptions = {}): Promise<Index> {
+    const native = new (annAddon().Index)();
+    await native.fromBuffer(false, stable(bytes));
+    return new Index(native, options);
+  }
+
+  static fromBufferSync(bytes: Uint8Array, options: OpenOptions = {}): Index {
+    const native = new (annAddon().Index)();
+    native.fromBuffer(true, bytes);
+    return new Index(native, options);
+  }
+
+  /**
+   * Opens an index that another thread of this process shares, without a copy.
+   * @throws ERR_INVALID_ARGUMENT, ERR_CLOSED where nobody has it open any more
+   */
+  static attach(handle: IndexHandle, options: OpenOptions = {}): Index {
+    return new Index(new (annAddon().Index)(keyOf(handle, 'Index')), options);
+  }
+
+  override searchSync(x: Float32Array, k: number, options?: SearchOptions): SearchResult {
+    // Small searches take microseconds; handing arrays over would take longer than many of them.
+    const { inputs, distances, labels } = (scratch ??= annAddon().scratch);
+    if (options === undefined && x instanceof Float32Array && x.length <= inputs.length && x.length > 0) {
+      const n = x.length / this.dimension;
+      const results = n * k;
+      if (Number.isInteger(n) && Number.isInteger(k) && k > 0 && results <= labels.length) {
+        inputs.set(x);
+        this.native.searchScratch(n, k);
+        return { distances: distances.slice(0, results), labels: labels.slice(0, results) };
+      }
+    }
+    return super.searchSync(x, k, options);
+  }
+
+  /** @internal */
+  protected override kind() {
+    return 'Index' as const;
+  }
+}
+
+let scratch: { inputs: Float32Array; distances: Float32Array; labels: BigInt64Array } | undefined;
+
+/** @internal */
+export function made(dimension: number, description: string, options: IndexOptions): NativeFloatIndex {
+  const { metric, device } = optionsOf(options);
+  checkDevice(device);
+  return new (annAddon().Index)(dimension, description, metric);
+}
+
+function checkDevice(device: unknown): void {
+  if (device === undefined || device === 'cpu') return;
+  if (typeof device === 'string' && /^cuda(:\d+)?$/.test(device)) {
+    throw new FaissVisionError('ERR_CUDA_UNAVAILABLE', `\`device\` '${device}' cannot be used: this build of faiss-vision has no CUDA`);
+  }
+  throw new FaissVisionError('ERR_INVALID_ARGUMENT', `\`device\` must be 'cpu', 'cuda' or 'cuda:N', got ${typeof device === 'string' ? `'${device}'` : typeof device}`);
+}
