@@ -1,0 +1,2 @@
+export * from 'faiss-vision/faiss-node';
+export { default } from 'faiss-vision/faiss-node';
