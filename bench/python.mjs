@@ -1,7 +1,7 @@
 // A Python peer in a process of its own: one line in, one line out, so that rounds can alternate with ours.
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { cacheFolder } from '../scripts/setup/paths.mjs';
@@ -22,8 +22,10 @@ function environment(packages) {
 }
 
 export function pythonPeer(script, packages) {
-  // The peer at its best: OpenBLAS's own choice of kernels, not one that the machine's environment may force.
-  const { OPENBLAS_CORETYPE, ...env } = process.env;
+  // The peer at its best. A wheel's OpenBLAS may be older than the processor and take it for one without AVX, and the
+  // machine's environment may force another choice: with AVX-512 the kernels that ours has are asked for by name.
+  const { OPENBLAS_CORETYPE, ...rest } = process.env;
+  const env = readFileSync('/proc/cpuinfo', 'utf8').includes('avx512vl') ? { ...rest, OPENBLAS_CORETYPE: 'SkylakeX' } : rest;
   const child = spawn(environment(packages), [script], { env, stdio: ['pipe', 'pipe', 'inherit'] });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   return {
