@@ -176,8 +176,9 @@ private:
     distances::Below below_;
 };
 
-// Below this many numbers to read or, for several queries, to compute, waking the other threads takes longer than they save.
-constexpr size_t kWorthThreads = 256 << 10;
+// For fewer numbers to read (one query) or to compute with (several) one thread takes some hundred microseconds at the most. On a
+// busy machine waiting for a second one, which must be scheduled first, takes milliseconds.
+constexpr size_t kWorthThreads = 1 << 20;
 
 int threadsFor(size_t numbers) { return numbers < kWorthThreads ? 1 : omp_get_max_threads(); }
 
