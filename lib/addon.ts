@@ -98,7 +98,8 @@ export interface NativeIndex<Vectors, Distances> {
   add(sync: boolean, x: Vectors, ids: unknown, onProgress: ((fraction: number) => void) | undefined): Promise<void>;
   search(sync: false, x: Vectors, k: number, params: unknown, filter: unknown, ticket: number): Promise<NativeNeighbours<Distances>>;
   search(sync: true, x: Vectors, k: number, params: unknown, filter: unknown, ticket: number): NativeNeighbours<Distances>;
-  searchScratch(n: number, k: number): void;
+  /** Whether it was done: without `sync` only where it is quick and nothing is under way. */
+  searchScratch(sync: boolean, n: number, k: number): boolean;
   rangeSearch(sync: false, x: Vectors, radius: number, params: unknown, filter: unknown, ticket: number): Promise<NativeRange<Distances>>;
   rangeSearch(sync: true, x: Vectors, radius: number, params: unknown, filter: unknown, ticket: number): NativeRange<Distances>;
   remove(sync: false, ids: unknown): Promise<number>;

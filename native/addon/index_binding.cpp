@@ -288,19 +288,29 @@ Napi::Value IndexBinding<V>::search(const Napi::CallbackInfo& info) {
     });
 }
 
-/// (n, k): a search of n x k at most kResults, at once, from the scratch's inputs into its results
+/// (sync, n, k): a search of n x k at most kResults, on this thread, from the scratch's inputs into its results. Without
+/// `sync` only where it is quick and nothing is under way: returns whether it was done.
 template <class V>
 Napi::Value IndexBinding<V>::searchScratch(const Napi::CallbackInfo& info) {
     return guarded(info, [&]() -> Napi::Value {
+        bool done = false;
         if constexpr (std::is_same_v<V, FloatVectors>) {
             Shared& shared = open();
-            const int64_t n = info[0].As<Napi::Number>();
-            const int64_t k = info[1].As<Napi::Number>();
+            const int64_t n = info[1].As<Napi::Number>();
+            const int64_t k = info[2].As<Napi::Number>();
             const auto& scratch = Environment::of(info.Env()).scratch();
             if (n < 1 || k < 1 || n > int64_t(scratch.kInputs) / shared.width || k > int64_t(scratch.kResults) / n) throw Error("ERR_INTERNAL", "too much for the scratch");
-            shared.queue->runNow([&] { shared.core().search(n, scratch.inputs, k, scratch.distances, scratch.labels); });
+            const auto search = [&] { shared.core().search(n, scratch.inputs, k, scratch.distances, scratch.labels); };
+            if (info[0].ToBoolean()) {
+                shared.queue->runNow(search);
+                done = true;
+            } else {
+                shared.queue->tryNow([&] {
+                    if ((done = shared.core().quick(n))) search();
+                });
+            }
         }
-        return {};
+        return Napi::Boolean::New(info.Env(), done);
     });
 }
 

@@ -76,6 +76,17 @@ public:
         work();
     }
 
+    /// The same where nothing is under way; else returns false at once.
+    template <class Call>
+    bool tryNow(const Call& work) {
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            if (busy_) return false;
+        }
+        runNow(work); // another thread may come in between: then it waits for that one's turn
+        return true;
+    }
+
     /// Takes one task that waits out of the queue and settles it with this failure; false where it does not wait any more.
     bool cancel(const void* owner, double ticket, std::exception_ptr failure);
 

@@ -303,6 +303,17 @@ void BasicIndex<V>::search(int64_t n, const Component* x, int64_t k, Distance* d
 }
 
 template <class V>
+bool BasicIndex<V>::quick(int64_t n) const {
+    constexpr int64_t kNumbers = 1 << 18; // read and multiplied in about 30 microseconds
+    if constexpr (!std::is_same_v<Component, float>) return false;
+    else {
+        const auto* const map = dynamic_cast<const faiss::IndexIDMap*>(index_.get());
+        const auto* const flat = dynamic_cast<const faiss::IndexFlat*>(map != nullptr ? map->index : index_.get());
+        return flat != nullptr && n * flat->ntotal * flat->d <= kNumbers;
+    }
+}
+
+template <class V>
 void BasicIndex<V>::rangeSearch(int64_t n, const Component* x, double radius, RangeResult& result, const SearchOptions& options) const {
     requireTrained("be searched");
     requireFinite(n, x);

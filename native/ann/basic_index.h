@@ -84,6 +84,9 @@ public:
     /// n x k results, best first; label -1 where there are fewer.
     void search(int64_t n, const Component* x, int64_t k, Distance* distances, int64_t* labels, const SearchOptions& options = {}) const;
 
+    /// Whether a search of n vectors takes no longer than handing it to another thread and back, some tens of microseconds.
+    bool quick(int64_t n) const;
+
     /// All within the radius: distance < radius, or inner product > radius.
     void rangeSearch(int64_t n, const Component* x, double radius, RangeResult& result, const SearchOptions& options = {}) const;
 
