@@ -46,7 +46,8 @@ Seen Walker::additiveFastScan(char kind) {
     const int qbs = get<int32_t>("a fast scan");
     fastScanSearch(implem, bbs, qbs, false);
     for (const size_t nbits : aq.nbits) equal(nbits, size_t{4}, "a fast scan's bits");
-    check(seen.metric == 1 ? aq.searchType >= 8 : aq.searchType == 1, "a fast scan by metric ", seen.metric, " cannot have search type ", aq.searchType);
+    check(seen.metric == 1 ? aq.searchType >= 8 : aq.searchType == 1, "a fast scan by metric ", seen.metric,
+        " cannot have search type ", aq.searchType);
     const size_t M = aq.M + (seen.metric == 1 ? 2 : 0);
     equal(get<uint64_t>("a fast scan"), M, "a fast scan's M");
     equal(get<uint64_t>("a fast scan"), size_t{4}, "a fast scan's bits");
@@ -80,7 +81,8 @@ void Walker::blockLists(Ivf& ivf, int bbs, size_t M2) {
     startLists(ivf);
     for (size_t i = 0; i < ivf.nlist; i++) {
         const auto ids = vector<int64_t>("inverted lists");
-        equal(vector<uint8_t>("inverted lists").size(), times(roundUp(ids.size(), bbs) / bbs, blockBytes), "the bytes of an inverted list's codes");
+        equal(vector<uint8_t>("inverted lists").size(), times(roundUp(ids.size(), bbs) / bbs, blockBytes),
+            "the bytes of an inverted list's codes");
         listIds(ivf, i, ids);
     }
 }
@@ -114,7 +116,8 @@ Seen Walker::ivfAdditiveFastScan(char kind) {
     get<int32_t>("a fast scan"); // qbs, which only searches without lists use
     fastScanSearch(implem, bbs, 0, true);
     for (const size_t nbits : aq.nbits) equal(nbits, size_t{4}, "a fast scan's bits");
-    check(ivf.metric == 1 ? aq.searchType >= 8 : aq.searchType == 1, "a fast scan by metric ", ivf.metric, " cannot have search type ", aq.searchType);
+    check(ivf.metric == 1 ? aq.searchType >= 8 : aq.searchType == 1, "a fast scan by metric ", ivf.metric,
+        " cannot have search type ", aq.searchType);
     const size_t M = aq.M + (ivf.metric == 1 ? 2 : 0);
     equal(get<uint64_t>("a fast scan"), M, "a fast scan's M");
     equal(get<uint64_t>("a fast scan"), size_t{4}, "a fast scan's bits");
@@ -128,7 +131,8 @@ Seen Walker::ivfAdditiveFastScan(char kind) {
     get<uint64_t>("a fast scan"); // max_train_points
     listQuantizer(ivf, residual);
     // It looks up the centroid of every probe, also where the quantizer found none.
-    if (residual) support(ivf.quantizer.alwaysAnswers, "FAISS cannot use ", ivf.quantizer.fourcc, " as the quantizer of this fast scan safely");
+    if (residual) support(ivf.quantizer.alwaysAnswers, "FAISS cannot use ", ivf.quantizer.fourcc,
+        " as the quantizer of this fast scan safely");
     blockLists(ivf, bbs, M2);
     return finishLists(ivf);
 }

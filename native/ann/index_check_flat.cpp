@@ -48,7 +48,8 @@ Seen Walker::pq(const std::string& fourcc) {
     if (fourcc != "IxPQ") {
         searchType = get<int32_t>("a PQ's search parameters");
         within(searchType, 0, 5, "a PQ's search type");
-        check(searchType != 2 || seen.pq.codeSize % 8 == 0, "a PQ of codes of ", seen.pq.codeSize, " bytes cannot be searched by search type 2");
+        check(searchType != 2 || seen.pq.codeSize % 8 == 0, "a PQ of codes of ", seen.pq.codeSize,
+            " bytes cannot be searched by search type 2");
         flag("a PQ's encode_signs");
         get<int32_t>("a PQ's search parameters"); // polysemous_ht
     }

@@ -43,7 +43,8 @@ void Walker::hnswGraph(int64_t ntotal) {
                 const int32_t to = neighbours[offsets[i] + j];
                 const bool none = to == -1;
                 if (!none && (ended || to < 0 || to >= ntotal || levels[to] <= level)) {
-                    corrupt(text("vector ", i, " of an HNSW is linked to ", to, " on level ", level, ended ? " behind the end of its links" : ""));
+                    corrupt(text("vector ", i, " of an HNSW is linked to ", to, " on level ", level, ended
+                        ? " behind the end of its links" : ""));
                 }
                 ended |= none;
             }
@@ -81,7 +82,8 @@ Seen Walker::hnsw(const std::string& fourcc) {
     const bool fits = fourcc == "IHNf" ? f.rfind("IxF", 0) == 0 : fourcc == "IHNp" ? f == "IxPq" || f == "IxPQ" || f == "IxPo"
         : fourcc == "IHNs" ? f == "IxSQ" : f == "Ix2L";
     support(fits && inner.computesDistances, "FAISS cannot use ", f, " as the storage of an HNSW (", fourcc, ") safely");
-    if (fourcc == "IHNp") claim(times(times(inner.pq.M, inner.pq.ksub), inner.pq.ksub, sizeof(float)), true, "an HNSW's table between codes");
+    if (fourcc == "IHNp") claim(times(times(inner.pq.M, inner.pq.ksub), inner.pq.ksub, sizeof(float)), true,
+        "an HNSW's table between codes");
     seen.reconstructs = inner.reconstructs;
     return seen;
 }
@@ -130,7 +132,8 @@ Seen Walker::nsg(const std::string& fourcc) {
     const More strict(strict_); // it sorts by distances, which must not be NaN
     const Seen inner = storage(seen);
     const std::string& f = inner.fourcc;
-    const bool fits = fourcc == "INSf" ? f.rfind("IxF", 0) == 0 : fourcc == "INSp" ? f == "IxPq" || f == "IxPQ" || f == "IxPo" : f == "IxSQ";
+    const bool fits = fourcc == "INSf" ? f.rfind("IxF", 0) == 0 : fourcc == "INSp" ? f == "IxPq" || f == "IxPQ" || f == "IxPo"
+        : f == "IxSQ";
     support(fits && inner.computesDistances, "FAISS cannot use ", f, " as the storage of an NSG (", fourcc, ") safely");
     seen.reconstructs = inner.reconstructs;
     return seen;
@@ -143,7 +146,8 @@ Seen Walker::nnDescent() {
     equal(get<int32_t>("an NNDescent"), int(seen.d), "an NNDescent's dimension");
     const int K = get<int32_t>("an NNDescent");
     within(K, 1, 1 << 16, "an NNDescent's K");
-    for (const char* what : {"an NNDescent's S", "an NNDescent's R", "an NNDescent's L"}) within(get<int32_t>("an NNDescent"), 1, 1 << 16, what);
+    for (const char* what : {"an NNDescent's S", "an NNDescent's R", "an NNDescent's L"}) within(get<int32_t>("an NNDescent"), 1,
+        1 << 16, what);
     within(get<int32_t>("an NNDescent"), 0, 1 << 10, "an NNDescent's iter");
     const int searchL = get<int32_t>("an NNDescent");
     get<int32_t>("an NNDescent"); // random_seed

@@ -129,7 +129,8 @@ void Walker::arrayLists(Ivf& ivf, size_t codeSize) {
     check(sizes.size() % 2 == 0, "the sizes of inverted lists must be in pairs, got ", sizes.size());
     uint64_t next = 0;
     for (size_t i = 0; i < sizes.size(); i += 2) {
-        check(sizes[i] >= next && sizes[i] < ivf.nlist, "inverted list ", sizes[i], " of ", ivf.nlist, " comes after list ", int64_t(next) - 1);
+        check(sizes[i] >= next && sizes[i] < ivf.nlist, "inverted list ", sizes[i], " of ", ivf.nlist, " comes after list ",
+            int64_t(next) - 1);
         next = sizes[i] + 1;
         read(sizes[i], sizes[i + 1]);
     }
@@ -236,7 +237,8 @@ Seen Walker::ivfSpectralHash() {
     within(thresholds, 0, 3, "a spectral hash's threshold type");
     const auto trained = vector<float>("a spectral hash's thresholds");
     if (ivf.trained && thresholds != 0) {
-        check(trained.size() >= times(ivf.nlist, bits), "a spectral hash's thresholds: at least ", times(ivf.nlist, bits), " expected, got ", trained.size());
+        check(trained.size() >= times(ivf.nlist, bits), "a spectral hash's thresholds: at least ", times(ivf.nlist, bits),
+            " expected, got ", trained.size());
     }
     equal(ivf.metric, 1, "the metric of a spectral hash");
     listQuantizer(ivf, false);

@@ -150,7 +150,8 @@ AdditiveQuantizer Walker::productAdditiveQuantizer(bool residual) {
     }
     equal(d, aq.d, "the dimension of a product of additive quantizers");
     check(nbits == aq.nbits, "the bits of a product of additive quantizers must be those of its parts");
-    if (aq.trained || aq.codebookNumbers != 0) equal(aq.codebookNumbers, numbers, "the count of codebook numbers of a product of additive quantizers");
+    if (aq.trained || aq.codebookNumbers != 0) equal(aq.codebookNumbers, numbers,
+        "the count of codebook numbers of a product of additive quantizers");
     return aq;
 }
 
