@@ -68,6 +68,7 @@ export interface NativeAnnOptions {
   k?: number | undefined;
   metric?: string | undefined;
   device?: string | undefined;
+  exact?: string | undefined;
 }
 
 export interface NativeSearchResult {
@@ -142,13 +143,14 @@ interface NativeDescription {
   ntotal: number;
   isTrained: boolean;
   bytes: number;
+  exact?: 'bounded' | 'plain';
   parameters: Record<string, number>;
 }
 
 interface NativeIndexClass<Vectors, Distances> {
   new (): NativeIndex<Vectors, Distances>;
   new (key: string): NativeIndex<Vectors, Distances>;
-  new (dimension: number, description: string, metric: string | undefined): NativeIndex<Vectors, Distances>;
+  new (dimension: number, description: string, metric: string | undefined, exact?: string): NativeIndex<Vectors, Distances>;
 }
 
 export interface AnnAddon extends CommonAddon {

@@ -15,6 +15,11 @@ export interface AnnOptions {
   metric?: 'cosine' | 'l2';
   /** Where to search. This build has no CUDA: anything but `'cpu'` is refused. Default `'cpu'`. */
   device?: 'cpu' | 'cuda' | `cuda:${number}`;
+  /**
+   * Both are exact. `'bounded'` rules most vectors out by bounds from a copy in one byte a number (27 % more memory), where
+   * the index is large enough for it to pay; `'plain'` reads every vector. Default `'bounded'`. See docs/exact-search.md
+   */
+  exact?: 'bounded' | 'plain';
 }
 
 export interface Neighbour {
@@ -38,7 +43,7 @@ export interface Decision {
 
 /**
  * Finds the known vectors nearest to a new one and decides by a threshold whether the nearest is a match. Exact search
- * over FAISS's flat indexes.
+ * over FAISS's flat indexes, most of whose vectors are ruled out by bounds before they are read.
  *
  * Every method works on a thread of its own and returns a promise; operations on one `Ann` happen in the order in which
  * they were called. A large array that is passed in stays readable, but can no longer be transferred to another thread.

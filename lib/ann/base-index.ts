@@ -46,8 +46,10 @@ export interface IndexDescription {
   metric: string;
   ntotal: number;
   isTrained: boolean;
-  /** What the index is made of, as many bytes as a saved file has. */
+  /** What the index is made of: as many bytes as a saved file has, and the copy that a bounded flat index has beside it. */
   bytes: number;
+  /** How flat indexes search; not there for bits. */
+  exact?: 'bounded' | 'plain';
   /** FAISS's names and the values that searches use unless they say otherwise. */
   parameters: Record<string, number>;
 }

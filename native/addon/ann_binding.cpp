@@ -8,6 +8,7 @@
 #include "addon/arguments.h"
 #include "addon/environment.h"
 #include "addon/errors.h"
+#include "addon/metrics.h"
 #include "ann/ann.h"
 
 namespace faiss_vision {
@@ -58,22 +59,20 @@ struct SearchResult {
 };
 
 struct AddArguments {
+    // The ids first: reading them may run a caller's code, which may take the vectors' memory away.
     AddArguments(const Napi::CallbackInfo& info, int dimension)
-        : vectors(vectorsArgument(info[0], "vectors", dimension)), n(int64_t(vectors.size()) / dimension) {
-        if (!info[1].IsUndefined()) {
-            ids = idsArgument(info[1], "ids");
-            if (int64_t(ids->size()) != n) {
-                throw Error("ERR_INVALID_ARGUMENT", "`ids` must be as many as the vectors, " + std::to_string(n) + ", got " +
-                                                        std::to_string(ids->size()));
-            }
+        : ids(info[1].IsUndefined() ? std::nullopt : std::make_optional(idsArgument(info[1], "ids"))),
+          vectors(vectorsArgument(info[0], "vectors", dimension)), n(int64_t(vectors.size()) / dimension) {
+        if (ids && int64_t(ids->size()) != n) {
+            throw Error("ERR_INVALID_ARGUMENT", "`ids` must be as many as the vectors, " + std::to_string(n) + ", got " + std::to_string(ids->size()));
         }
     }
 
     std::vector<int64_t> addTo(ANN& ann) const { return ann.add(n, vectors.data(), ids ? ids->data() : nullptr); }
 
+    std::optional<std::vector<int64_t>> ids;
     Input<float> vectors;
     int64_t n;
-    std::optional<std::vector<int64_t>> ids;
 };
 
 Napi::Value idArray(Napi::Env env, const std::vector<int64_t>& ids) {
@@ -116,7 +115,7 @@ AnnBinding::AnnBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<AnnBin
             if (name.rfind("cuda", 0) != 0) refuse("device", "'cpu', 'cuda' or 'cuda:N'", device);
             throw Error("ERR_CUDA_UNAVAILABLE", "`device` '" + name + "' cannot be used: this build of faiss-vision has no CUDA");
         }
-        shared_->ann.emplace(dimension, kValue, threshold, method == 0 ? Method::Cosine : Method::Euclidean);
+        shared_->ann.emplace(dimension, kValue, threshold, method == 0 ? Method::Cosine : Method::Euclidean, exactArgument(options.Get("exact")));
         shared_->dimension = dimension;
         shared_->k = kValue;
         return info.Env().Undefined();

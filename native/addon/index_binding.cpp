@@ -109,7 +109,8 @@ IndexBinding<V>::IndexBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap
         const std::string description = stringArgument(info[1], "description");
         if constexpr (std::is_same_v<V, FloatVectors>) {
             const int dimension = int(integerArgument(info[0], "dimension", 1, 1 << 20));
-            shared_->take(Core(makeIndex(dimension, description, metricArgument(info[2], "metric"))));
+            const Exact exact = exactArgument(info[3]);
+            shared_->take(Core(makeIndex(dimension, description, metricArgument(info[2], "metric")), exact));
         } else {
             const int bits = int(integerArgument(info[0], "dimension", 8, 1 << 20));
             if (bits % 8 != 0) refuse("dimension", "a multiple of 8, the number of bits", info[0]);
@@ -238,15 +239,13 @@ template <class V>
 Napi::Value IndexBinding<V>::add(const Napi::CallbackInfo& info) {
     return either(info, [&] {
         Shared& shared = open();
+        const auto ids = std::make_shared<std::vector<int64_t>>();
+        if (!info[2].IsUndefined()) *ids = idsArgument(info[2], "ids", kMaxId);
         const auto x = std::make_shared<Input<typename V::Component>>(vectors<V>(info[1], "vectors", shared.dimension, shared.width));
         const auto held = x->takeHeld();
         const int64_t n = int64_t(x->size()) / shared.width;
-        const auto ids = std::make_shared<std::vector<int64_t>>();
-        if (!info[2].IsUndefined()) {
-            *ids = idsArgument(info[2], "ids", kMaxId);
-            if (int64_t(ids->size()) != n) {
-                throw Error("ERR_INVALID_ARGUMENT", "`ids` must be as many as the vectors, " + std::to_string(n) + ", got " + std::to_string(ids->size()));
-            }
+        if (!info[2].IsUndefined() && int64_t(ids->size()) != n) {
+            throw Error("ERR_INVALID_ARGUMENT", "`ids` must be as many as the vectors, " + std::to_string(n) + ", got " + std::to_string(ids->size()));
         }
         const Progress progress = progressArgument(info[3]);
         return change(info, [&shared, x, n, ids, progress] { shared.core().add(n, x->data(), ids->empty() ? nullptr : ids->data(), progress); },
@@ -259,9 +258,9 @@ template <class V>
 Napi::Value IndexBinding<V>::search(const Napi::CallbackInfo& info) {
     return either(info, [&]() -> Napi::Value {
         Shared& shared = open();
-        const auto x = std::make_shared<Input<typename V::Component>>(vectors<V>(info[1], "vectors", shared.dimension, shared.width));
         const int64_t k = integerArgument(info[2], "k", 1, std::numeric_limits<int32_t>::max());
-        SearchOptions options = searchOptions(info[3], info[4]);
+        SearchOptions options = searchOptions(info[3], info[4]); // before the vectors: getters run here, and may take memory away
+        const auto x = std::make_shared<Input<typename V::Component>>(vectors<V>(info[1], "vectors", shared.dimension, shared.width));
         const int64_t n = int64_t(x->size()) / shared.width;
         if (n * k > int64_t{1} << 32) refuse("k", "such that there are at most 2^32 results, with " + std::to_string(n) + " vectors", info[2]);
         if constexpr (std::is_same_v<V, FloatVectors>) {
@@ -319,10 +318,10 @@ template <class V>
 Napi::Value IndexBinding<V>::rangeSearch(const Napi::CallbackInfo& info) {
     return either(info, [&] {
         Shared& shared = open();
-        const auto x = std::make_shared<Input<typename V::Component>>(vectors<V>(info[1], "vectors", shared.dimension, shared.width));
-        const auto held = x->takeHeld();
         const double radius = numberArgument(info[2], "radius");
         const auto options = std::make_shared<SearchOptions>(searchOptions(info[3], info[4]));
+        const auto x = std::make_shared<Input<typename V::Component>>(vectors<V>(info[1], "vectors", shared.dimension, shared.width));
+        const auto held = x->takeHeld();
         const int64_t n = int64_t(x->size()) / shared.width;
         const auto found = std::make_shared<faiss::RangeSearchResult>(n);
         return read(info, [&shared, x, n, radius, options, found] { shared.core().rangeSearch(n, x->data(), radius, *found, *options); },
@@ -440,6 +439,7 @@ Napi::Value IndexBinding<V>::describe(const Napi::CallbackInfo& info) {
                         object.Set("ntotal", double(description->size));
                         object.Set("isTrained", description->trained);
                         object.Set("bytes", double(description->bytes));
+                        if constexpr (std::is_same_v<V, FloatVectors>) object.Set("exact", description->exact == Exact::Plain ? "plain" : "bounded");
                         auto parameters = Napi::Object::New(env);
                         for (const auto& [name, value] : description->parameters) parameters.Set(name, value);
                         object.Set("parameters", parameters);

@@ -23,7 +23,7 @@ public:
 
     static Napi::Function define(Napi::Env env, const char* name);
 
-    /// (dimension, description, metric), or (key) of one that another environment shares, or () for one to be read.
+    /// (dimension, description, metric, exact), or (key) of one that another environment shares, or () for one to be read.
     explicit IndexBinding(const Napi::CallbackInfo& info);
     void Finalize(Napi::BasicEnv env) override;
 

@@ -32,6 +32,12 @@ inline faiss::MetricType metricArgument(Napi::Value value, const std::string& na
     return metrics()[wordArgument(value, name, names)].type;
 }
 
+/// 'bounded' is by bounds from the size where they pay.
+inline Exact exactArgument(Napi::Value value) {
+    if (value.IsUndefined()) return Exact::Auto;
+    return wordArgument(value, "exact", {"bounded", "plain"}) == 0 ? Exact::Auto : Exact::Plain;
+}
+
 template <class Vectors>
 std::string metricName(faiss::MetricType type) {
     if (std::is_same_v<Vectors, BinaryVectors>) return "hamming";

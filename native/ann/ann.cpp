@@ -14,7 +14,6 @@
 
 #include "ann/checked_file.h"
 #include "ann/finite.h"
-#include "ann/flat_search.h"
 #include "error.h"
 
 namespace faiss_vision {
@@ -22,11 +21,6 @@ namespace {
 
 // Ids are handed to JavaScript as plain numbers, which are exact up to here.
 constexpr int64_t kMaxId = (int64_t{1} << 53) - 1;
-
-std::unique_ptr<faiss::IndexFlat> makeIndex(int dimension, Method method) {
-    if (method == Method::Cosine) return std::make_unique<faiss::IndexFlatIP>(dimension);
-    return std::make_unique<faiss::IndexFlatL2>(dimension);
-}
 
 // What stands behind FAISS's part of a saved file.
 struct Settings {
@@ -38,11 +32,12 @@ struct Settings {
 
 } // namespace
 
-ANN::ANN(int dimension, int kValue, double threshold, Method method)
-    : kValue_(kValue), threshold_(threshold), method_(method), index_(makeIndex(dimension, method)) {}
+ANN::ANN(int dimension, int kValue, double threshold, Method method, Exact exact)
+    : kValue_(kValue), threshold_(threshold), method_(method),
+      index_(std::make_unique<BoundedFlat>(dimension, method == Method::Cosine ? faiss::METRIC_INNER_PRODUCT : faiss::METRIC_L2, exact)) {}
 
 size_t ANN::bytes() const {
-    return index_->codes.size() + ids_.size() * (sizeof(int64_t) + sizeof(std::pair<const int64_t, int64_t>) + 2 * sizeof(void*));
+    return index_->codes.size() + index_->copyBytes() + ids_.size() * (sizeof(int64_t) + sizeof(std::pair<const int64_t, int64_t>) + 2 * sizeof(void*));
 }
 
 void ANN::normalise(int64_t n, float* vectors, const char* name) const {
@@ -74,8 +69,7 @@ std::vector<int64_t> ANN::add(int64_t n, const float* vectors, const int64_t* id
     const auto takeBack = [&](int64_t registered) {
         for (int64_t i = 0; i < registered; i++) rows_.erase(added[i]);
         ids_.resize(before);
-        index_->codes.resize(before * index_->code_size);
-        index_->ntotal = before;
+        index_->truncate(before);
     };
     int64_t registered = 0;
     try {
@@ -90,11 +84,15 @@ std::vector<int64_t> ANN::add(int64_t n, const float* vectors, const int64_t* id
             }
         }
         ids_.insert(ids_.end(), added.begin(), added.end());
-        index_->add(n, vectors);
+        const size_t bytes = size_t(n) * index_->code_size;
+        const auto* const from = reinterpret_cast<const uint8_t*>(vectors);
+        index_->codes.insert(index_->codes.end(), from, from + bytes);
+        index_->ntotal = before + n;
         // Checked on the copy: the caller's memory may be written to by another thread meanwhile.
         float* const stored = index_->get_xb() + before * dimension();
         if (method_ == Method::Cosine) normalise(n, stored, "vectors");
         else checkFinite(stored, n, dimension(), "vectors");
+        index_->catchUp();
     } catch (...) {
         takeBack(registered);
         throw;
@@ -128,10 +126,10 @@ void ANN::search(int64_t n, const float* queries, int64_t* indices, float* score
 
     std::vector<float> distances(n * k);
     std::vector<int64_t> rows(n * k);
-    searchFlat(*index_, n, queries, k, distances.data(), rows.data());
+    index_->search(n, queries, k, distances.data(), rows.data());
 
-    // FAISS computes many queries at once as |x|^2 + |y|^2 - 2xy, which loses digits where vectors are near:
-    // the few winners are computed again, so a score does not depend on what else was asked in the same call.
+    // Where every vector was read for many queries at once, FAISS computed |x|^2 + |y|^2 - 2xy, which loses digits where
+    // vectors are near: the few winners are computed again, so a score does not depend on what else was asked in the same call.
     std::vector<std::pair<float, int64_t>> best;
     for (int64_t i = 0; i < n; i++) {
         best.clear();
@@ -164,15 +162,14 @@ int64_t ANN::erase(int64_t n, const int64_t* ids) {
         const int64_t last = size() - 1;
         rows_.erase(known);
         if (row != last) {
-            std::memcpy(index_->get_xb() + row * d, index_->get_xb() + last * d, d * sizeof(float));
+            index_->overwrite(row, index_->get_xb() + last * d);
             ids_[row] = ids_[last];
             rows_[ids_[row]] = row;
         }
         ids_.pop_back();
-        index_->ntotal = last;
+        index_->truncate(last);
         erased++;
     }
-    index_->codes.resize(size() * index_->code_size);
     return erased;
 }
 
@@ -219,8 +216,7 @@ ANN ANN::load(const std::string& path) {
     }
 
     ANN ann(flat->d, settings.kValue, settings.threshold, method);
-    ann.index_->codes = std::move(flat->codes);
-    ann.index_->ntotal = flat->ntotal;
+    ann.index_ = BoundedFlat::take(std::move(*flat));
     ann.ids_.assign(map->id_map.begin(), map->id_map.end());
     ann.nextId_ = settings.nextId;
     ann.rows_.reserve(ann.ids_.size());

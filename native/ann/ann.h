@@ -6,7 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include <faiss/IndexFlat.h>
+#include "ann/bounded_flat.h"
 
 namespace faiss_vision {
 
@@ -14,21 +14,23 @@ namespace faiss_vision {
 enum class Method { Euclidean, Cosine };
 
 /// Finds the known vectors nearest to a new one and decides by a threshold whether the best is a match.
-/// Exact search over FAISS's IndexFlatL2 (Euclidean) or IndexFlatIP over vectors scaled to length 1 (Cosine).
+/// Exact search over a flat index, by inner product over vectors scaled to length 1 (Cosine).
 /// One call at a time; the caller sees to that.
 class ANN {
 public:
     /// @param dimension  numbers in a vector, >= 1
     /// @param kValue     neighbours asked for by a search, >= 1
     /// @param threshold  Euclidean: found when distance < threshold. Cosine: found when similarity > threshold.
-    ANN(int dimension, int kValue, double threshold, Method method);
+    /// @param exact      whether searches read every vector or rule most of them out by bounds; both find the same
+    ANN(int dimension, int kValue, double threshold, Method method, Exact exact = Exact::Auto);
 
     int dimension() const { return index_->d; }
     int kValue() const { return kValue_; }
     double threshold() const { return threshold_; }
     Method method() const { return method_; }
     int64_t size() const { return index_->ntotal; }
-    /// Memory of the vectors and their ids.
+    Exact exact() const { return index_->exact(); }
+    /// Memory of the vectors, the copy that bounds are computed from, and the ids.
     size_t bytes() const;
 
     /// Adds n x dimension numbers. Without ids they are numbered on from the largest id ever used.
@@ -56,7 +58,7 @@ private:
     int kValue_;
     double threshold_;
     Method method_;
-    std::unique_ptr<faiss::IndexFlat> index_; // row i holds the vector of ids_[i]
+    std::unique_ptr<BoundedFlat> index_; // row i holds the vector of ids_[i]
     std::vector<int64_t> ids_;
     std::unordered_map<int64_t, int64_t> rows_; // id -> row
     int64_t nextId_ = 0;

@@ -14,6 +14,8 @@
 #include <faiss/IndexHNSW.h>
 #include <faiss/IndexIDMap.h>
 #include <faiss/IndexIVF.h>
+#include <faiss/IndexIVFFastScan.h>
+#include <faiss/IndexIVFPQR.h>
 #include <faiss/IndexNSG.h>
 #include <faiss/IndexPreTransform.h>
 #include <faiss/IndexRefine.h>
@@ -22,6 +24,7 @@
 
 #include "ann/checked_file.h"
 #include "ann/faiss_call.h"
+#include "ann/faiss_care.h"
 #include "ann/finite.h"
 #include "ann/index_check.h"
 #include "ann/index_merge.h"
@@ -91,12 +94,36 @@ std::unique_ptr<Faiss> parse(const CheckedFile& file, const std::string& name) {
     }
     auto reader = file.reader();
     try {
-        if constexpr (floats) return std::unique_ptr<Faiss>(faiss::read_index(&reader, flags));
-        else return std::unique_ptr<Faiss>(faiss::read_index_binary(&reader, flags));
+        std::unique_ptr<Faiss> index;
+        if constexpr (floats) index.reset(faiss::read_index(&reader, flags));
+        else index.reset(faiss::read_index_binary(&reader, flags));
+        mendLoaded(*index);
+        if constexpr (floats) checkUsable(*index);
+        return index;
     } catch (const faiss::FaissException& exception) {
         throw Error("ERR_INDEX_CORRUPT", name + " cannot be read by FAISS: " + plainText(exception));
     }
 }
+
+/// Lets flat indexes search by bounds, inside an IDMap or behind a transform too.
+std::unique_ptr<faiss::Index> withBounds(std::unique_ptr<faiss::Index> index, Exact exact) {
+    const auto inside = [exact](faiss::Index*& inner) { inner = withBounds(std::unique_ptr<faiss::Index>(inner), exact).release(); };
+    if (auto* const flat = dynamic_cast<faiss::IndexFlat*>(index.get())) {
+        if (flat->metric_type == faiss::METRIC_L2 || flat->metric_type == faiss::METRIC_INNER_PRODUCT) return BoundedFlat::take(std::move(*flat), exact);
+    } else if (auto* const map = dynamic_cast<faiss::IndexIDMap*>(index.get())) {
+        if (map->own_fields) inside(map->index);
+    } else if (auto* const transform = dynamic_cast<faiss::IndexPreTransform*>(index.get())) {
+        if (transform->own_fields) inside(transform->index);
+    }
+    return index;
+}
+std::unique_ptr<faiss::IndexBinary> withBounds(std::unique_ptr<faiss::IndexBinary> index, Exact) { return index; }
+
+size_t copyBytes(const faiss::Index& index) {
+    const auto* const flat = dynamic_cast<const BoundedFlat*>(&innermost(index));
+    return flat == nullptr ? 0 : flat->copyBytes();
+}
+size_t copyBytes(const faiss::IndexBinary&) { return 0; }
 
 /// Whether training changes what vectors are encoded as.
 bool encodes(const faiss::Index& index) {
@@ -119,22 +146,6 @@ bool builtAtOnce(const faiss::Index& index) {
 }
 bool builtAtOnce(const faiss::IndexBinary&) { return false; }
 
-/// Takes an IVF's direct map away while vectors are removed: with one, FAISS removes by one way of naming ids only.
-template <class Ivf>
-class WithoutDirectMap {
-public:
-    explicit WithoutDirectMap(Ivf& ivf) : ivf_(ivf), type_(ivf.direct_map.type) { ivf_.set_direct_map_type(faiss::DirectMap::NoMap); }
-    ~WithoutDirectMap() {
-        if (type_ == faiss::DirectMap::Hashtable) ivf_.set_direct_map_type(type_); // an array wants ids without gaps
-    }
-    WithoutDirectMap(const WithoutDirectMap&) = delete;
-    WithoutDirectMap& operator=(const WithoutDirectMap&) = delete;
-
-private:
-    Ivf& ivf_;
-    const faiss::DirectMap::Type type_;
-};
-
 const char* const kRemoveWayRound = "Leave them out of searches with `filter: { leaveOut: ids }`, or build a new index without them";
 
 size_t removeFrom(faiss::Index& index, const faiss::IDSelector& selector) {
@@ -151,9 +162,9 @@ size_t removeFrom(faiss::Index& index, const faiss::IDSelector& selector) {
         return removed;
     }
     try {
-        if (auto* const ivf = dynamic_cast<faiss::IndexIVF*>(&index)) {
-            const WithoutDirectMap<faiss::IndexIVF> without(*ivf);
-            return ivf->remove_ids(selector);
+        // An IVFPQR finds its second codes by position, and fast scan's lists end the process.
+        if (dynamic_cast<faiss::IndexIVFPQR*>(&index) != nullptr || dynamic_cast<faiss::IndexIVFFastScan*>(&index) != nullptr) {
+            throw unsupported(index, "remove vectors", kRemoveWayRound);
         }
         return index.remove_ids(selector);
     } catch (const faiss::FaissException& exception) {
@@ -169,10 +180,6 @@ size_t removeFrom(faiss::IndexBinary& index, const faiss::IDSelector& selector) 
         }
     }
     try {
-        if (auto* const ivf = dynamic_cast<faiss::IndexBinaryIVF*>(&index)) {
-            const WithoutDirectMap<faiss::IndexBinaryIVF> without(*ivf);
-            return ivf->remove_ids(selector);
-        }
         return index.remove_ids(selector);
     } catch (const faiss::FaissException& exception) {
         if (!notImplemented(exception)) throw;
@@ -183,11 +190,11 @@ size_t removeFrom(faiss::IndexBinary& index, const faiss::IDSelector& selector) 
 } // namespace
 
 template <class V>
-BasicIndex<V>::BasicIndex(std::unique_ptr<Faiss> index) : index_(std::move(index)) {}
+BasicIndex<V>::BasicIndex(std::unique_ptr<Faiss> index, Exact exact) : index_(withBounds(std::move(index), exact)), exact_(exact) {}
 
 template <class V>
 int64_t BasicIndex<V>::width() const {
-    if constexpr (std::is_same_v<Component, uint8_t>) return index_->code_size;
+    if constexpr (std::is_same_v<Component, uint8_t>) return index_->d / 8; // an id map's code_size is 0
     else return index_->d;
 }
 
@@ -204,16 +211,22 @@ size_t BasicIndex<V>::bytes() const {
             // not known for this type
         }
     }
-    return each * index_->ntotal;
+    return each * index_->ntotal + copyBytes(*index_);
 }
 
 template <class V>
 IndexDescription BasicIndex<V>::describe() const {
-    CountingWriter counter;
-    write(*index_, counter);
+    size_t total;
+    try {
+        CountingWriter counter;
+        write(*index_, counter);
+        total = counter.bytes + copyBytes(*index_);
+    } catch (const faiss::FaissException&) { // no file format for this type
+        total = bytes();
+    }
     ParameterValues parameters;
     for (const Parameter& parameter : parametersOf(*index_)) parameters.emplace_back(parameter.name, parameter.get());
-    return {type(), dimension(), metric(), size(), trained(), counter.bytes, std::move(parameters)};
+    return {type(), dimension(), metric(), size(), trained(), total, exact_, std::move(parameters)};
 }
 
 template <class V>
@@ -223,7 +236,26 @@ void BasicIndex<V>::requireTrained(const char* what) const {
 
 template <class V>
 void BasicIndex<V>::requireFinite(int64_t n, const Component* x) const {
-    if constexpr (std::is_same_v<Component, float>) checkFinite(x, n, index_->d, "vectors");
+    if constexpr (std::is_same_v<Component, float>) {
+        checkFinite(x, n, index_->d, "vectors");
+        constexpr float kLarge = 1e15f;
+        if (dreadsLargeNumbers(*index_) && std::any_of(x, x + n * index_->d, [](float number) { return std::abs(number) > kLarge; })) {
+            throw Error("ERR_INVALID_ARGUMENT", "`vectors` must hold numbers from -1e15 to 1e15 for an " + type());
+        }
+    }
+}
+
+/// The same vectors where nothing is read behind them.
+template <class V>
+const typename V::Component* BasicIndex<V>::safe(int64_t n, const Component* x, std::vector<Component>& padded) const {
+    if constexpr (std::is_same_v<Component, uint8_t>) {
+        if (readsBehind(*index_)) {
+            padded.assign(x, x + n * width());
+            padded.resize(n * width() + sizeof(uint64_t));
+            return padded.data();
+        }
+    }
+    return x;
 }
 
 template <class V>
@@ -243,6 +275,13 @@ void BasicIndex<V>::add(int64_t n, const Component* x, const int64_t* ids, const
     requireTrained("take vectors");
     requireFinite(n, x);
     if (size() > std::numeric_limits<int32_t>::max() - n && builtAtOnce(*index_)) throw Error("ERR_INVALID_ARGUMENT", "a graph holds at most 2^31 - 1 vectors");
+    std::vector<Component> padded;
+    x = safe(n, x, padded);
+    if constexpr (std::is_same_v<Component, float>) {
+        if (ids != nullptr && dynamic_cast<const faiss::IndexIVFPQR*>(&innermost(*index_)) != nullptr) {
+            throw unsupported(*index_, "keep ids", "Leave `ids` out: an IVFPQR finds its codes by position");
+        }
+    }
     // All at once unless somebody watches: FAISS goes through large inputs in pieces of its own.
     const int64_t piece = progress && !builtAtOnce(*index_) ? std::max<int64_t>(1024, n / 100) : n;
     for (int64_t done = 0; done < n; done += piece) {
@@ -270,6 +309,8 @@ void BasicIndex<V>::search(int64_t n, const Component* x, int64_t k, Distance* d
     const auto parameters = options.parameters.empty() ? std::vector<Parameter>() : parametersOf(*index_);
     const ScopedParameters scoped(parameters, options.parameters, options.parameters.empty() ? "" : type());
 
+    std::vector<Component> padded;
+    x = safe(n, x, padded);
     // FAISS's heaps are as long as k: never longer than there are vectors.
     const int64_t found = std::min(k, size());
     std::vector<Distance> shortDistances;
@@ -324,7 +365,8 @@ void BasicIndex<V>::rangeSearch(int64_t n, const Component* x, double radius, Ra
             rangeSearchIndex(*index_, options.filter.get(), n, x, float(radius), result);
         } else {
             if (options.filter != nullptr) throw unsupported(*index_, "leave vectors out of a search", "Leave them out of the result");
-            index_->range_search(n, x, int(std::clamp(std::ceil(radius), 0.0, double(index_->d) + 1)), &result);
+            std::vector<Component> padded;
+            index_->range_search(n, safe(n, x, padded), int(std::clamp(std::ceil(radius), 0.0, double(index_->d) + 1)), &result);
         }
     } catch (const faiss::FaissException& exception) {
         if (notImplemented(exception)) throw unsupported(*index_, "search by radius", "Search for k neighbours and leave out those beyond the radius");
@@ -353,15 +395,24 @@ void BasicIndex<V>::mergeFrom(BasicIndex& other, int64_t addId) {
     checkMerge(*index_, *other.index_, addId);
     if (other.size() == 0) return;
     try {
-        index_->merge_from(*other.index_, addId);
+        if constexpr (std::is_same_v<Component, uint8_t>) {
+            // FAISS's own compares a type with a pointer's, and so refuses every index. checkMerge has let through IVFs only.
+            auto& lists = dynamic_cast<faiss::IndexBinaryIVF&>(*index_);
+            lists.invlists->merge_from(dynamic_cast<faiss::IndexBinaryIVF&>(*other.index_).invlists, addId);
+            lists.ntotal += other.size();
+        } else {
+            index_->merge_from(*other.index_, addId);
+        }
     } catch (const faiss::FaissException& exception) {
         throw Error("ERR_FAISS", "FAISS could not merge an " + type() + ": " + plainText(exception));
     }
+    finishEmptying(*other.index_);
 }
 
 template <class V>
 void BasicIndex<V>::reset() {
     faissCall("reset", *index_, [&] { index_->reset(); });
+    finishEmptying(*index_);
 }
 
 template <class V>
@@ -377,6 +428,7 @@ void BasicIndex<V>::setParameter(const std::string& name, double value) {
 
 template <class V>
 void BasicIndex<V>::save(const std::string& path, const Progress& progress) const {
+    checkWritable(*index_);
     CheckedFile::write(path, {}, [&](faiss::IOWriter& writer) {
         faissCall("write", *index_, [&] {
             if (!progress) return write(*index_, writer);
@@ -391,6 +443,7 @@ void BasicIndex<V>::save(const std::string& path, const Progress& progress) cons
 
 template <class V>
 std::vector<uint8_t> BasicIndex<V>::toBytes() const {
+    checkWritable(*index_);
     return CheckedFile::toBytes({}, [&](faiss::IOWriter& writer) { faissCall("write", *index_, [&] { write(*index_, writer); }); });
 }
 

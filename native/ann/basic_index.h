@@ -11,6 +11,7 @@
 #include <faiss/IndexBinary.h>
 #include <faiss/impl/AuxIndexStructures.h>
 
+#include "ann/bounded_flat.h"
 #include "ann/id_filter.h"
 #include "ann/parameters.h"
 #include "ann/training_progress.h"
@@ -44,7 +45,8 @@ struct IndexDescription {
     faiss::MetricType metric;
     int64_t size;
     bool trained;
-    size_t bytes; // as written to a file, which is what the memory is made of
+    size_t bytes; // as written to a file, which is what the memory is made of, and the copy that flat indexes have beside it
+    Exact exact;  // how flat indexes search, which are those inside others too
     ParameterValues parameters;
 };
 
@@ -58,7 +60,8 @@ public:
     using Distance = typename Vectors::Distance;
     using RangeResult = faiss::RangeSearchResult;
 
-    explicit BasicIndex(std::unique_ptr<Faiss> index);
+    /// @param exact  how flat indexes search: by reading every vector or by bounds; both find the same
+    explicit BasicIndex(std::unique_ptr<Faiss> index, Exact exact = Exact::Auto);
 
     /// Reads what save wrote, or FAISS itself. Throws ERR_FILE_NOT_FOUND, ERR_FILE_READ or ERR_INDEX_CORRUPT.
     static BasicIndex load(const std::string& path);
@@ -109,8 +112,10 @@ public:
 private:
     void requireTrained(const char* what) const;
     void requireFinite(int64_t n, const Component* x) const;
+    const Component* safe(int64_t n, const Component* x, std::vector<Component>& padded) const;
 
     std::unique_ptr<Faiss> index_;
+    Exact exact_;
 };
 
 using FloatIndex = BasicIndex<FloatVectors>;

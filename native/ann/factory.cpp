@@ -24,6 +24,7 @@
 #include <faiss/index_factory.h>
 
 #include "ann/faiss_call.h"
+#include "ann/faiss_care.h"
 #include "ann/type_name.h"
 
 namespace faiss_vision {

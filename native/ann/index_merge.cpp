@@ -11,7 +11,10 @@
 #include <faiss/IndexFlatCodes.h>
 #include <faiss/IndexIDMap.h>
 #include <faiss/IndexIVF.h>
+#include <faiss/IndexIVFFastScan.h>
+#include <faiss/IndexIVFFlat.h>
 #include <faiss/IndexIVFPQ.h>
+#include <faiss/IndexIVFPQR.h>
 #include <faiss/IndexLSH.h>
 #include <faiss/IndexPQ.h>
 #include <faiss/IndexPreTransform.h>
@@ -95,6 +98,11 @@ void checkMerge(const faiss::Index& index, const faiss::Index& other, int64_t ad
         checkTransforms(*transform, otherTransform);
         checkMerge(*transform->index, *otherTransform.index, addId);
     } else if (const auto* const ivf = dynamic_cast<const faiss::IndexIVF*>(&index)) {
+        // Fast scan's lists end the process, an IVFPQR finds its second codes by position, a Dedup's duplicates stay behind.
+        if (dynamic_cast<const faiss::IndexIVFFastScan*>(ivf) != nullptr || dynamic_cast<const faiss::IndexIVFPQR*>(ivf) != nullptr ||
+            dynamic_cast<const faiss::IndexIVFFlatDedup*>(ivf) != nullptr) {
+            unsupported(index);
+        }
         const auto& otherIvf = static_cast<const faiss::IndexIVF&>(other);
         requireSame(ivf->nlist == otherIvf.nlist && ivf->code_size == otherIvf.code_size, "their numbers of lists or sizes of codes");
         const auto* const centroids = dynamic_cast<const faiss::IndexFlat*>(ivf->quantizer);

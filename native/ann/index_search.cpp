@@ -1,19 +1,21 @@
 #include "ann/index_search.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <typeinfo>
+#include <utility>
 
 #include <faiss/IndexFlat.h>
 #include <faiss/IndexHNSW.h>
 #include <faiss/IndexIDMap.h>
 #include <faiss/IndexIVFFlat.h>
 #include <faiss/IndexIVFPQ.h>
+#include <faiss/IndexNSG.h>
 #include <faiss/IndexPreTransform.h>
 #include <faiss/IndexRefine.h>
 #include <faiss/IndexScalarQuantizer.h>
 
-#include "ann/flat_search.h"
 #include "ann/hnsw_search.h"
 #include "ann/ivf_search.h"
 #include "ann/type_name.h"
@@ -111,11 +113,6 @@ void withSelector(const faiss::Index& index, const faiss::IDSelector& selector, 
 /// The types that have a faster way here; false for all others.
 bool searchOurs(const faiss::Index& index, const faiss::IDSelector* selector, int64_t n, const float* x, int64_t k, float* distances,
                 int64_t* labels) {
-    if (const auto* const flat = dynamic_cast<const faiss::IndexFlat*>(&index)) {
-        if (selector != nullptr) return false;
-        searchFlat(*flat, n, x, k, distances, labels);
-        return true;
-    }
     if (const auto* const hnsw = dynamic_cast<const faiss::IndexHNSW*>(&index)) {
         return searchHnsw(*hnsw, n, x, k, distances, labels, selector, hnsw->hnsw.efSearch);
     }
@@ -144,6 +141,12 @@ void searchIndex(const faiss::Index& index, const faiss::IDSelector* selector, i
         searchIndex(*transform->index, selector, n, transformed.x, k, distances, labels);
     } else if (searchOurs(index, selector, n, x, k, distances, labels)) {
         return;
+    } else if (const auto* const nsg = dynamic_cast<const faiss::IndexNSG*>(&index); nsg != nullptr && selector == nullptr) {
+        // With a longer path than there are vectors FAISS never ends.
+        auto& length = const_cast<faiss::IndexNSG*>(nsg)->nsg.search_L;
+        const int wanted = std::exchange(length, int(std::min<int64_t>(length, nsg->ntotal)));
+        nsg->search(n, x, k, distances, labels);
+        length = wanted;
     } else if (selector == nullptr) {
         index.search(n, x, k, distances, labels);
     } else if (const auto* const refine = dynamic_cast<const faiss::IndexRefine*>(&index)) {
@@ -153,7 +156,6 @@ void searchIndex(const faiss::Index& index, const faiss::IDSelector* selector, i
         filtered.search(n, x, k, distances, labels);
     } else {
         withSelector(index, *selector, [&](const auto& parameters) { index.search(n, x, k, distances, labels, &parameters); });
-        if (const auto* const flat = dynamic_cast<const faiss::IndexFlat*>(&index)) correctNone(*flat, n, k, distances, labels);
     }
 }
 

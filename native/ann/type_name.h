@@ -6,9 +6,11 @@
 #include <string>
 #include <typeinfo>
 
+#include <faiss/MetricType.h>
+
 namespace faiss_vision {
 
-/// The name of an object's class without its namespaces: "IndexIVFFlat".
+/// The name of an object's class as FAISS's users know it: "IndexIVFFlat".
 template <class T>
 std::string typeName(const T& object) {
     struct Free {
@@ -17,7 +19,17 @@ std::string typeName(const T& object) {
     int status = 0;
     const std::unique_ptr<char, Free> text(abi::__cxa_demangle(typeid(object).name(), nullptr, nullptr, &status));
     std::string name = status == 0 ? text.get() : typeid(object).name();
-    for (size_t at; (at = name.find("faiss::")) != std::string::npos;) name.erase(at, 7);
+    if (name == "faiss_vision::BoundedFlat") return object.metric_type == faiss::METRIC_L2 ? "IndexFlatL2" : "IndexFlatIP"; // to FAISS
+    const auto replace = [&](const std::string& from, const std::string& to) {
+        for (size_t at; (at = name.find(from)) != std::string::npos;) name.replace(at, from.size(), to);
+    };
+    replace("faiss::", "");
+    const bool binary = name.find("<IndexBinary>") != std::string::npos;
+    replace("<IndexBinary>", "");
+    replace("<Index>", "");
+    replace("Template", "");
+    if (binary) replace("IndexIDMap", "IndexBinary\x01"); // not to be found again
+    replace("\x01", "IDMap");
     return name;
 }
 
