@@ -120,7 +120,11 @@ void checkWritable(const faiss::IndexBinary& index) {
     }
 }
 
-void checkWritable(const faiss::Index&) {}
+void checkWritable(const faiss::Index& index) {
+    const faiss::Index& inner = innermost(index);
+    if (index.is_trained || additiveQuantizer(inner) == nullptr) return;
+    throw Error("ERR_NOT_TRAINED", "an " + typeName(inner) + " must be trained before it is written: FAISS cannot read such a file");
+}
 
 bool dreadsLargeNumbers(const faiss::Index& index) {
     const faiss::Index& inner = innermost(index);
