@@ -21,6 +21,7 @@
 #include <faiss/impl/AdditiveQuantizer.h>
 #include <faiss/impl/DistanceComputer.h>
 #include <faiss/impl/FaissException.h>
+#include <faiss/impl/LocalSearchQuantizer.h>
 
 #include "ann/type_name.h"
 #include "error.h"
@@ -122,7 +123,8 @@ void checkWritable(const faiss::IndexBinary& index) {
 
 void checkWritable(const faiss::Index& index) {
     const faiss::Index& inner = innermost(index);
-    if (index.is_trained || additiveQuantizer(inner) == nullptr) return;
+    const faiss::AdditiveQuantizer* const aq = additiveQuantizer(inner);
+    if (index.is_trained || aq == nullptr || dynamic_cast<const faiss::LocalSearchQuantizer*>(aq) != nullptr) return;
     throw Error("ERR_NOT_TRAINED", "an " + typeName(inner) + " must be trained before it is written: FAISS cannot read such a file");
 }
 
