@@ -33,9 +33,9 @@ CodeBounds::CodeBounds(const bytes::Coded& coded, size_t d, double reserve)
     const double relative = 2 * sumError(d), absolute = double(d) * 0x1p-125;
     norm = std::sqrt(coded.squares * (1 + relative) + absolute) * (1 + 0x1p-40);
     const double lost = std::sqrt(coded.lost * (1 + relative) + absolute);
-    // 2^-18 (|x| + e) is room for the rounding of the loss itself and of all that is computed from the result,
-    // sqrt(d) 2^-60 for what is lost below the normal numbers.
-    const double all = (lost + 0x1p-18 * (norm + lost) + reserve * norm + std::sqrt(double(d)) * 0x1p-60) * (1 + 0x1p-40);
+    // 2^-18 (|x| + |r|) is room for the rounding of the loss itself and of all that is computed from it, sqrt(d) 2^-60 for what
+    // is lost below the normal numbers, and 2^-19 of all for the rounding of its own product.
+    const double all = (lost + 0x1p-18 * (norm + lost) + reserve * norm + std::sqrt(double(d)) * 0x1p-60) * (1 + 0x1p-19);
     scale = coded.scale;
     error = roundedUp(all);
     if (scale != 0) length = roundedUp(norm + all);
