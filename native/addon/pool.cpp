@@ -2,8 +2,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <system_error>
 #include <utility>
+
+#ifdef __linux__
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "addon/queue.h"
 
@@ -56,7 +63,27 @@ void Pool::lookOutForWork() const {
     }
 }
 
+// Where every processor is busy the JavaScript thread goes first: it has little to do, and everything else of the process
+// waits for it. Linux (6.12 and later) lets a thread that wakes interrupt those that asked for longer slices of time, which
+// costs them no share of it. OpenMP's threads inherit theirs. Where it is not known, everything stays as it is.
+void Pool::yieldToJavaScript() {
+#if defined(__linux__) && defined(SYS_sched_setattr)
+    struct { // sched_attr of sched_setattr(2), which glibc does not declare
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } attributes{};
+    attributes.size = sizeof attributes;
+    attributes.nice = ::getpriority(PRIO_PROCESS, 0);
+    attributes.runtime = 100'000'000; // nanoseconds, the longest slice there is
+    ::syscall(SYS_sched_setattr, 0, &attributes, 0);
+#endif
+}
+
 void Pool::work() {
+    yieldToJavaScript();
     std::unique_lock<std::mutex> lock(mutex_);
     for (bool first = true;; first = false) {
         idle_++;

@@ -35,6 +35,7 @@ public:
 private:
     void work();
     void lookOutForWork() const;
+    static void yieldToJavaScript();
 
     const Prepare prepare_;
     const size_t limit_;

@@ -1,6 +1,7 @@
 #include "ann/faiss_care.h"
 
 #include <memory>
+#include <typeinfo>
 
 #include <faiss/Index2Layer.h>
 #include <faiss/IndexAdditiveQuantizer.h>
@@ -23,6 +24,7 @@
 #include <faiss/impl/FaissException.h>
 #include <faiss/impl/LocalSearchQuantizer.h>
 
+#include "ann/bounded_flat.h"
 #include "ann/type_name.h"
 #include "error.h"
 
@@ -129,6 +131,7 @@ void checkWritable(const faiss::Index& index) {
 }
 
 bool dreadsLargeNumbers(const faiss::Index& index) {
+    if (typeid(index) == typeid(BoundedFlat)) return false; // asked at every search: the quickest first
     const faiss::Index& inner = innermost(index);
     if (const auto* const ivf = dynamic_cast<const faiss::IndexIVF*>(&inner)) {
         if (dynamic_cast<const faiss::MultiIndexQuantizer*>(ivf->quantizer) != nullptr) return true;
