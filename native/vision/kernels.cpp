@@ -107,11 +107,11 @@ ALWAYS_INLINE void convolveAll(const PackedConv& conv, int group, const ConvRun&
 template <int Lanes, int Window>
 ALWAYS_INLINE void maxPoolAll(const PoolRow& row) {
     using V = Floats<Lanes>;
-    const ptrdiff_t channels = row.channels;
+    const ptrdiff_t channels = row.channels, step = row.step ? row.step : channels, outStep = row.outStep ? row.outStep : channels;
     for (int x = 0; x < row.outWidth; x++) {
         const int begin = x * row.stride, columns = std::min(Window, row.width - begin);
-        const float* window = row.in + begin * channels;
-        float* out = row.out + x * channels;
+        const float* window = row.in + begin * step;
+        float* out = row.out + x * outStep;
         // Vectors may reach into the next position's channels: the next store overwrites what that gives.
         for (ptrdiff_t c = 0; c < channels; c += Lanes) {
             V best = load<V>(window + c);
@@ -120,7 +120,7 @@ ALWAYS_INLINE void maxPoolAll(const PoolRow& row) {
 #pragma GCC unroll 3
                 for (int column = 0; column < Window; column++) {
                     if (column >= columns) break;
-                    const V value = load<V>(in + column * channels);
+                    const V value = load<V>(in + column * step);
                     best = value > best ? value : best;
                 }
             }
@@ -135,6 +135,27 @@ ALWAYS_INLINE void maxPoolAny(const PoolRow& row) {
         maxPoolAll<Lanes, 2>(row);
     } else {
         maxPoolAll<Lanes, 3>(row);
+    }
+}
+
+template <int Lanes>
+ALWAYS_INLINE void finishAll(const FinishedRows& rows) {
+    using V = Floats<Lanes>;
+    for (int row = 0; row < rows.rows; row++) {
+        const float* const sums = rows.sums + row * rows.step;
+        const float* const add = rows.add == nullptr ? nullptr : rows.add[row];
+        float* const out = rows.out[row];
+        int c = 0;
+        for (; c + Lanes <= rows.channels; c += Lanes) {
+            V sum = load<V>(sums + c) + load<V>(rows.bias + c);
+            if (add != nullptr) sum += load<V>(add + c);
+            const V scaled = sum * load<V>(rows.slope + c);
+            at<V>(out + c) = sum > 0 ? sum : scaled;
+        }
+        for (; c < rows.channels; c++) {
+            const float sum = sums[c] + rows.bias[c] + (add == nullptr ? 0 : add[c]);
+            out[c] = sum > 0 ? sum : sum * rows.slope[c];
+        }
     }
 }
 
@@ -215,7 +236,8 @@ ALWAYS_INLINE void resampleAll(const AreaRow& row) {
     }                                                                                       \
     attribute void maxPool_##name(const PoolRow& row) { maxPoolAny<lanes>(row); }           \
     attribute void resampleRow_##name(const AreaRow& row) { resampleAll<lanes>(row); }      \
-    const Variant name = {#name, convolve_##name, maxPool_##name, resampleRow_##name};
+    attribute void finish_##name(const FinishedRows& rows) { finishAll<lanes>(rows); }      \
+    const Variant name = {#name, convolve_##name, maxPool_##name, resampleRow_##name, finish_##name};
 
 #ifdef FAISS_VISION_X86
 VARIANT(avx512, __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), 16, 12)

@@ -35,6 +35,18 @@ struct PoolRow {
     int channels, window, stride; ///< window: 2 or 3
     float* out;
     int outWidth;
+    ptrdiff_t step = 0, outStep = 0; ///< floats from one position to the next; 0: the channels. Else they are multiples of 16
+};
+
+/// What follows a block of sums: + bias, + what is to be added, activation, and to their places.
+struct FinishedRows {
+    const float* sums;
+    ptrdiff_t step; ///< floats from one row's sums to the next
+    int rows, channels;
+    const float* bias;
+    const float* slope;
+    float* const* out;       ///< where each row's first channel goes
+    const float* const* add; ///< null, or where each row's first number to add is
 };
 
 /// One output column of an area resampling: source columns from `begin` on, AreaRow::narrow of them or one more.
@@ -56,12 +68,13 @@ struct AreaRow {
     float* out; ///< 3 * width floats
 };
 
-/// The three loops for one instruction set.
+/// The loops for one instruction set.
 struct Variant {
     const char* name; ///< "avx512", "avx2" or "baseline"
     void (*convolve)(const PackedConv& conv, int group, const ConvRun& run);
     void (*maxPool)(const PoolRow& row);
     void (*resampleRow)(const AreaRow& row);
+    void (*finish)(const FinishedRows& rows);
 };
 
 /// Those that this processor can run, the fastest first: that is the one the functions below use.
@@ -70,5 +83,6 @@ const std::vector<Variant>& variants();
 inline void convolve(const PackedConv& conv, int group, const ConvRun& run) { variants().front().convolve(conv, group, run); }
 inline void maxPool(const PoolRow& row) { variants().front().maxPool(row); }
 inline void resampleRow(const AreaRow& row) { variants().front().resampleRow(row); }
+inline void finish(const FinishedRows& rows) { variants().front().finish(rows); }
 
 } // namespace faiss_vision::kernels

@@ -36,7 +36,10 @@ public:
     /// One thread's way through the steps. All threads call run() with the same steps in the same order.
     class Walk {
     public:
-        explicit Walk(std::vector<Step>& steps) : step_(steps.begin()) {}
+        Walk(std::vector<Step>& steps, int threads) : step_(steps.begin()), threads_(threads) {}
+
+        /// How many threads walk at the most: the same on each, while torch's own number may differ on its threads.
+        int threads() const { return threads_; }
 
         /// work(index) for each piece; it must not throw.
         template <class Work>
@@ -53,6 +56,7 @@ public:
 
     private:
         typename std::vector<Step>::iterator step_;
+        int threads_;
     };
 
     /// way(walk) on each thread.
@@ -60,8 +64,9 @@ public:
     template <class Way>
     static void walk(int most, const Way& way) {
         std::vector<Step> steps(static_cast<size_t>(most));
-        at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {
-            Walk alone(steps);
+        const int threads = at::get_num_threads();
+        at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
+            Walk alone(steps, threads);
             way(alone);
         });
     }

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "vision/maps.h"
+#include "vision/packed_conv.h"
+#include "vision/parallel.h"
+#include "vision/products.h"
+
+namespace faiss_vision {
+
+/// What a network multiplies in; it adds up, and keeps its maps, in fp32 either way.
+enum class Precision { Fp32, Bf16 };
+
+/// A convolution (or dense layer, one of 1 x 1) with everything behind it up to the activation: the one place where every
+/// network's batch norms are folded in and weights are laid out for the processor, once.
+/// fp32 runs on the processor's bf16 units where those are AMX (vision/products.h has the arithmetic), else on its vectors.
+class Convolution {
+public:
+    struct Geometry {
+        int stride = 1;
+        int top = 0, left = 0; ///< rows and columns of zeros before the first; what the result needs behind the last is zero too
+    };
+    /// y = scale * (convolution + bias) + offset, per channel.
+    struct Affine {
+        at::Tensor scale, offset;
+
+        /// A batch norm's four tensors as one; each may be undefined: then it is 1 or 0.
+        static Affine batchNorm(const at::Tensor& mean, const at::Tensor& variance, const at::Tensor& scale, const at::Tensor& offset,
+                                double epsilon);
+    };
+
+    /// @param weight  out x in x height x width, any strides
+    /// @param bias    out, or undefined
+    /// @param affine  or undefined tensors
+    /// @param slope   out: what a negative result is multiplied by: 0 is ReLU, 1 no activation; undefined is no activation
+    Convolution(const at::Tensor& weight, const at::Tensor& bias, const Affine& affine, const at::Tensor& slope, Geometry geometry,
+                Precision precision, const products::Variant* variant);
+
+    int channels() const { return channels_; }
+    int inChannels() const { return inChannels_; }
+
+    /// What one thread needs for running any of them.
+    class Scratch {
+    public:
+        /// Begins and ends what the processor needs around it.
+        explicit Scratch(const products::Variant* variant);
+        ~Scratch();
+        Scratch(const Scratch&) = delete;
+        Scratch& operator=(const Scratch&) = delete;
+
+    private:
+        friend class Convolution;
+        const products::Variant* variant_;
+        void reserveHalves(size_t numbers) { halves_.resize(std::max(halves_.size(), numbers + 32)); }
+        /// In lines of the cache, as tiles want to be loaded.
+        uint16_t* halves() { return reinterpret_cast<uint16_t*>((reinterpret_cast<uintptr_t>(halves_.data()) + 63) / 64 * 64); }
+
+        std::vector<float> row_, panel_, sums_;
+        std::vector<uint16_t> halves_;
+        int64_t round_ = -1; // whose inputs lie here
+    };
+
+    /// One step of a walk.
+    /// @param out  `channels()` channels; its positions are those that are computed
+    /// @param add        null, or a map of the same size that is added before the activation (may be `out` itself)
+    /// @param activated  false leaves the activation out
+    void run(const MapsView& in, const MapsView& out, const MapsView* add, Steps::Walk& walk, Scratch& scratch, bool activated = true) const;
+
+    /// The best variant for a precision; null where the processor's vectors are to do it.
+    /// Throws ERR_UNSUPPORTED for bf16 where the processor has no such units.
+    static const products::Variant* choose(Precision precision);
+
+private:
+    int64_t depth() const { return int64_t{inChannels_} * height_ * width_; }
+    size_t chunks() const { return size_t(depth() + products::kDepth - 1) / products::kDepth; }
+    void pack(const at::Tensor& weight, const std::vector<float>& scale);
+    void gather(const MapsView& in, const MapsView& out, int64_t first, int rows, size_t part, Scratch& scratch) const;
+    void finish(const MapsView& out, const MapsView* add, bool activated, int64_t first, int rows, int group, const float* sums) const;
+
+    int inChannels_, channels_, height_, width_;
+    Geometry geometry_;
+    const products::Variant* variant_;
+    bool split_;
+    struct Free {
+        void operator()(uint16_t* memory) const;
+    };
+    std::unique_ptr<uint16_t, Free> weights_; // group after group, as products::multiply reads them
+    std::optional<PackedConv> packed_;        // where there is no variant
+    std::vector<float> bias_, slope_;         // for whole groups
+};
+
+} // namespace faiss_vision
