@@ -172,7 +172,18 @@ export interface NativeFaceRecognizerOptions {
   model: string;
   weights: string;
   detectorWeights: string;
+  /** Where `model` is a name of the user's own: whose weights these are, and when two faces are one person's. */
+  architecture?: string | undefined;
+  threshold?: number | undefined;
+  precision?: string | undefined;
   minFaceSize?: number | undefined;
+  thresholds?: number[] | undefined;
+  margin?: number | undefined;
+}
+
+export interface NativeFacesOptions {
+  maxFaces?: number | undefined;
+  region?: { x: number; y: number; width: number; height: number } | undefined;
 }
 
 export interface NativeFaces {
@@ -192,9 +203,9 @@ export interface NativeImage {
 }
 
 export interface NativeFaceRecognizer {
-  load(): Promise<{ dimension: number; chipSize: number; threshold: number }>;
+  load(): Promise<{ dimension: number; chipSize: number; threshold: number; thresholdSource: string }>;
   warmUp(first: NativeImage, second: NativeImage): Promise<void>;
-  faces(image: NativeImage): Promise<NativeFaces>;
+  faces(image: NativeImage, options?: NativeFacesOptions): Promise<NativeFaces>;
   embed(chips: Uint8Array): Promise<Float32Array>;
   close(): Promise<void>;
 }

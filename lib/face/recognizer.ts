@@ -2,19 +2,53 @@ import { visionAddon, type NativeFaceRecognizer } from '../addon';
 import { stable } from '../buffers';
 import { FaissVisionError } from '../error';
 import { decode, type ImageInput } from '../image';
+import { invalid } from '../image/check';
 import { modelPath } from '../models/cache';
+import { DEFAULT_WEIGHTS, weightsPath } from './weights';
 
 export interface FaceRecognizerOptions {
-  /** `'resnet128'`: dlib's face recognition ResNet with the weights of face-api, 128 numbers. */
-  model: 'resnet128';
-  /** Another safetensors file of the same architecture. Default: the one that set-up made. */
+  /**
+   * `'resnet128'`: dlib's face recognition ResNet with the weights of face-api, 128 numbers. `'facenet'`: FaceNet, an
+   * Inception-ResNet v1 of 512 numbers. Or a name given to `FaceRecognizer.register`.
+   */
+  model: 'resnet128' | 'facenet' | (string & {});
+  /**
+   * A safetensors file of the same architecture, or for facenet `'vggface2'` or `'casia-webface'`: the official ones, once
+   * `faiss-vision models fetch` has put them into the models folder, or a `.pt` file of facenet-pytorch. Default: what set-up
+   * made, and `'vggface2'`.
+   */
   weights?: string;
   /** Where to compute. This build has no CUDA: anything but `'cpu'` is refused. Default `'cpu'`. */
   device?: 'cpu' | 'cuda' | `cuda:${number}`;
-  /** Number format of the networks. Default and, for now, only choice: `'fp32'`. */
-  precision?: 'fp32';
+  /**
+   * What the recogniser multiplies in. `'bf16'`, for facenet on processors with AVX-512 BF16 or AMX, keeps 8 of 24 bits of each
+   * number; docs/faces.md says what that does to the features. Default `'fp32'`.
+   */
+  precision?: 'fp32' | 'bf16';
   /** The smallest face to look for, in pixels. Detection takes time with 1 / minFaceSize squared. Default 20. */
   minFaceSize?: number;
+  /** Scores that the detector's three networks must reach, from 0 to 1. Default [0.6, 0.7, 0.7]. */
+  thresholds?: [number, number, number];
+  /** Keeps so many of the largest faces of a picture; 1 is the largest only. Default: all. */
+  maxFaces?: number;
+  /** facenet: pixels of the chip that are to lie around the detector's box, from 0 to 159, as facenet-pytorch counts them. Default 0. */
+  margin?: number;
+}
+
+export interface FacesOptions {
+  /** As when loading, for this picture. */
+  maxFaces?: number;
+  /** The part of the picture to look at, in pixels of the upright picture. Boxes stay those of the whole picture. */
+  region?: { x: number; y: number; width: number; height: number };
+}
+
+/** Weights of one's own for a network that is known. */
+export interface RegisteredModel {
+  architecture: 'resnet128' | 'facenet';
+  /** A safetensors file. */
+  weights: string;
+  /** Euclidean distance below which two faces count as one person's. Default: the architecture's. */
+  threshold?: number;
 }
 
 export interface Face {
@@ -28,6 +62,8 @@ export interface Face {
   features: Float32Array;
 }
 
+const registered = new Map<string, RegisteredModel>();
+
 const BOX_NUMBERS = 15; // as native/addon/face_binding.cpp lays them out
 
 /**
@@ -39,50 +75,75 @@ export class FaceRecognizer {
   readonly dimension: number;
   /** Side of the square picture that the network reads, in pixels. */
   readonly chipSize: number;
-  /**
-   * Euclidean distance between features below which two faces count as one person's; 0.6 for resnet128, as dlib's author
-   * publishes for 99.38 % on LFW (http://dlib.net/face_recognition.py.html).
-   */
+  /** How features are compared: by plain Euclidean distance. */
+  readonly metric = 'l2' as const;
+  /** Euclidean distance between features below which two faces count as one person's, unless you measured a better one. */
   readonly threshold: number;
+  /** Where that number comes from. */
+  readonly thresholdSource: string;
   readonly #native: NativeFaceRecognizer;
   /** Calls that have not ended; some have a picture to decode before native code hears of them. */
   readonly #underWay = new Set<Promise<unknown>>();
+  readonly #maxFaces: number | undefined;
   #closed = false;
 
-  private constructor(native: NativeFaceRecognizer, about: { dimension: number; chipSize: number; threshold: number }) {
+  private constructor(native: NativeFaceRecognizer, about: Awaited<ReturnType<NativeFaceRecognizer['load']>>, maxFaces: number | undefined) {
     this.#native = native;
     this.dimension = about.dimension;
     this.chipSize = about.chipSize;
     this.threshold = about.threshold;
+    this.thresholdSource = about.thresholdSource;
+    this.#maxFaces = maxFaces;
   }
 
   /**
-   * Loads detector and recogniser; their weights are mapped into memory and packed once.
+   * Gives weights of your own a name to load them by, in this thread.
+   * @throws ERR_INVALID_ARGUMENT for a name that is taken, ERR_UNKNOWN_MODEL for another architecture
+   */
+  static register(name: string, model: RegisteredModel): void {
+    const { architecture, weights, threshold } = model ?? {};
+    if (typeof name !== 'string' || name === '' || name in DEFAULT_WEIGHTS || registered.has(name)) throw invalid('name', 'a name that is not taken', name);
+    if (typeof architecture !== 'string' || !(architecture in DEFAULT_WEIGHTS)) {
+      throw new FaissVisionError('ERR_UNKNOWN_MODEL', `\`architecture\` must be one of ${Object.keys(DEFAULT_WEIGHTS).join(', ')}, got ${String(architecture)}`);
+    }
+    if (typeof weights !== 'string' || weights === '') throw invalid('weights', 'the path of a safetensors file', weights);
+    if (threshold !== undefined && !(Number.isFinite(threshold) && threshold > 0)) throw invalid('threshold', 'a number above 0', threshold);
+    registered.set(name, { ...model });
+  }
+
+  /**
+   * Loads detector and recogniser and runs both once. Their weights are mapped into memory and packed.
    * @throws ERR_VISION_UNAVAILABLE without libtorch, ERR_UNKNOWN_MODEL, ERR_WEIGHTS_NOT_FOUND, ERR_WEIGHTS_CORRUPT,
-   * ERR_WEIGHTS_MISMATCH for weights of another model, ERR_CUDA_UNAVAILABLE, ERR_INVALID_ARGUMENT
+   * ERR_WEIGHTS_MISMATCH for weights of another model, ERR_CUDA_UNAVAILABLE, ERR_UNSUPPORTED for bf16 without a processor or a model
+   * for it, ERR_INVALID_ARGUMENT
    */
   static async load(options: FaceRecognizerOptions): Promise<FaceRecognizer> {
-    const { model, weights, device = 'cpu', precision = 'fp32', minFaceSize } = options ?? {};
+    const { model, weights, device = 'cpu', precision = 'fp32', minFaceSize, thresholds, maxFaces, margin } = options ?? {};
     if (device !== 'cpu') {
       const cuda = typeof device === 'string' && /^cuda(:\d+)?$/.test(device);
       throw cuda
         ? new FaissVisionError('ERR_CUDA_UNAVAILABLE', `\`device\` '${device}' cannot be used: this build of faiss-vision has no CUDA`)
         : new FaissVisionError('ERR_INVALID_ARGUMENT', `\`device\` must be 'cpu', 'cuda' or 'cuda:N', got ${String(device)}`);
     }
-    if (precision !== 'fp32') {
-      throw new FaissVisionError('ERR_INVALID_ARGUMENT', `\`precision\` must be 'fp32', got ${String(precision)}`);
-    }
+    if (precision !== 'fp32' && precision !== 'bf16') throw invalid('precision', "'fp32' or 'bf16'", precision);
+    if (maxFaces !== undefined && !(Number.isSafeInteger(maxFaces) && maxFaces >= 1)) throw invalid('maxFaces', 'a whole number of at least 1', maxFaces);
+    const own = registered.get(model);
     const native = new (visionAddon().FaceRecognizer)({
       model,
-      weights: weights ?? modelPath('resnet128'),
+      architecture: own?.architecture,
+      threshold: own?.threshold,
+      weights: await weightsPath(own?.architecture ?? model, weights ?? own?.weights),
       detectorWeights: modelPath('mtcnn'),
+      precision,
       minFaceSize,
+      thresholds,
+      margin,
     });
-    return new FaceRecognizer(native, await native.load());
+    return new FaceRecognizer(native, await native.load(), maxFaces);
   }
 
   /**
-   * Runs both networks once, so that the first photo is as fast as the next.
+   * Runs both networks once more, as `load` did with a made picture, so that memory fits pictures of this size.
    * @param images two pictures like those to come; without, made ones
    */
   async warmUp(images?: readonly [ImageInput, ImageInput]): Promise<void> {
@@ -96,11 +157,13 @@ export class FaceRecognizer {
   }
 
   /**
-   * The faces in a picture, largest first; none for a picture without faces.
+   * The faces in a picture, largest first; none for a picture without faces. Pictures that wait go through the networks
+   * together, up to eight at a time; every call gets its own faces.
    * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_EMPTY, ERR_IMAGE_DECODE, ERR_IMAGE_TOO_LARGE, ERR_INVALID_ARGUMENT, ERR_CLOSED
    */
-  async faces(image: ImageInput): Promise<Face[]> {
-    const { boxes, features } = await this.#call(async () => this.#native.faces(await decode(image)));
+  async faces(image: ImageInput, options: FacesOptions = {}): Promise<Face[]> {
+    const maxFaces = options?.maxFaces ?? this.#maxFaces;
+    const { boxes, features } = await this.#call(async () => this.#native.faces(await decode(image), { ...options, maxFaces }));
     return Array.from({ length: boxes.length / BOX_NUMBERS }, (_, i) => {
       const at = (place: number) => boxes[i * BOX_NUMBERS + place]!;
       return {

@@ -9,12 +9,14 @@
 #include "addon/errors.h"
 #include "vision/face_recognition.h"
 #include "vision/face_recognizer_factory.h"
+#include "vision/facenet.h"
 
 namespace faiss_vision {
 
 struct FaceBinding::Shared {
     std::shared_ptr<Queue> queue;
     std::string model;
+    FaceRecognizerFactory factory;
     FaceRecognizerFactory::Options options;
     std::unique_ptr<FaceRecognition> recognition;
 
@@ -81,6 +83,60 @@ struct FoundFaces {
     }
 };
 
+FaceOptions faceOptions(Napi::Value value) {
+    FaceOptions options;
+    if (value.IsUndefined()) return options;
+    if (!value.IsObject()) refuse("options", "an object", value);
+    const auto object = value.As<Napi::Object>();
+    constexpr int kMost = 1 << 26;
+    const Napi::Value maxFaces = object.Get("maxFaces"), region = object.Get("region");
+    if (!maxFaces.IsUndefined()) options.maxFaces = int(integerArgument(maxFaces, "maxFaces", 1, kMost));
+    if (!region.IsUndefined()) {
+        if (!region.IsObject()) refuse("region", "{ x, y, width, height }", region);
+        const auto part = region.As<Napi::Object>();
+        options.region = {int(integerArgument(part.Get("x"), "region.x", 0, kMost)), int(integerArgument(part.Get("y"), "region.y", 0, kMost)),
+                          int(integerArgument(part.Get("width"), "region.width", 1, kMost)), int(integerArgument(part.Get("height"), "region.height", 1, kMost))};
+    }
+    return options;
+}
+
+/// A made picture for those who give none: the first real one must not wait for memory to be set up.
+void warmUpWithGrey(FaceBinding::Shared& shared) {
+    constexpr int kWidth = 640, kHeight = 480;
+    const std::vector<uint8_t> pixels(size_t{3} * kWidth * kHeight, 128);
+    const Image grey{pixels.data(), kWidth, kHeight, 3, PixelOrder::RGB, size_t{3} * kWidth};
+    shared.check(shared.recognition->initDetection(grey, grey));
+}
+
+/// A photo that waits. Those that wait beside it go through the networks together with it.
+class FacesWork : public Work {
+public:
+    FacesWork(std::shared_ptr<FaceBinding::Shared> shared, std::shared_ptr<Picture> picture, const FaceOptions& options,
+              std::shared_ptr<std::unique_ptr<FoundFaces>> found)
+        : shared_(std::move(shared)), picture_(std::move(picture)), options_(options), found_(std::move(found)) {}
+
+    void run() override { runWith({}); }
+    bool reads() const override { return true; }
+    bool joins(const Work& work) const override { return dynamic_cast<const FacesWork*>(&work) != nullptr; }
+    size_t most() const override { return 8; } // photos in memory at once; more are hardly faster
+
+    void runWith(const std::vector<Work*>& others) override {
+        std::vector<FacesWork*> all{this};
+        for (Work* const work : others) all.push_back(static_cast<FacesWork*>(work));
+        std::vector<FaceRecognition::Request> requests;
+        for (const FacesWork* const work : all) requests.push_back({work->picture_->image, work->options_});
+        std::vector<std::vector<Face>> faces;
+        shared_->check(shared_->recognition->getFaces(requests, faces));
+        for (size_t i = 0; i < all.size(); i++) *all[i]->found_ = std::make_unique<FoundFaces>(faces[i]);
+    }
+
+private:
+    const std::shared_ptr<FaceBinding::Shared> shared_;
+    const std::shared_ptr<Picture> picture_;
+    const FaceOptions options_;
+    const std::shared_ptr<std::unique_ptr<FoundFaces>> found_;
+};
+
 } // namespace
 
 Napi::Function FaceBinding::define(Napi::Env env) {
@@ -102,6 +158,23 @@ FaceBinding::FaceBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Face
         shared_->options.detectorWeights = stringArgument(options.Get("detectorWeights"), "detectorWeights");
         const Napi::Value minFaceSize = options.Get("minFaceSize");
         if (!minFaceSize.IsUndefined()) shared_->options.detector.minFaceSize = numberArgument(minFaceSize, "minFaceSize");
+        const Napi::Value thresholds = options.Get("thresholds");
+        if (!thresholds.IsUndefined()) {
+            if (!thresholds.IsArray() || thresholds.As<Napi::Array>().Length() != 3) refuse("thresholds", "three numbers between 0 and 1", thresholds);
+            for (uint32_t i = 0; i < 3; i++) {
+                shared_->options.detector.thresholds[i] = numberArgument(thresholds.As<Napi::Array>().Get(i), "thresholds[" + std::to_string(i) + "]");
+            }
+        }
+        const Napi::Value precision = options.Get("precision");
+        if (!precision.IsUndefined() && wordArgument(precision, "precision", {"fp32", "bf16"}) == 1) shared_->options.precision = Precision::Bf16;
+        const Napi::Value margin = options.Get("margin");
+        if (!margin.IsUndefined()) shared_->options.margin = int(integerArgument(margin, "margin", 0, FaceNet::kChipSize - 1));
+        const Napi::Value architecture = options.Get("architecture");
+        if (!architecture.IsUndefined()) {
+            const Napi::Value threshold = options.Get("threshold");
+            shared_->factory.add(shared_->model, {stringArgument(architecture, "architecture"), shared_->options.weights,
+                                                  threshold.IsUndefined() ? 0 : numberArgument(threshold, "threshold")});
+        }
         return info.Env().Undefined();
     });
 }
@@ -115,12 +188,16 @@ Napi::Value FaceBinding::load(const Napi::CallbackInfo& info) {
     return promised(info, [&] {
         return Environment::of(info.Env()).submit(
             open().queue,
-            [shared = shared_] { shared->recognition = FaceRecognizerFactory::create(shared->model, shared->options); },
+            [shared = shared_] {
+                shared->recognition = shared->factory.create(shared->model, shared->options);
+                warmUpWithGrey(*shared);
+            },
             [shared = shared_](Napi::Env env, Napi::Value) {
                 auto object = Napi::Object::New(env);
                 object.Set("dimension", shared->recognition->dimension());
                 object.Set("chipSize", shared->recognition->chipSize());
                 object.Set("threshold", shared->recognition->threshold());
+                object.Set("thresholdSource", shared->recognition->thresholdSource());
                 return object;
             });
     });
@@ -143,22 +220,18 @@ Napi::Value FaceBinding::warmUp(const Napi::CallbackInfo& info) {
 Napi::Value FaceBinding::faces(const Napi::CallbackInfo& info) {
     return promised(info, [&] {
         open();
+        const FaceOptions options = faceOptions(info[1]); // before the pixels: getters run here, and may take memory away
         const auto picture = std::make_shared<Picture>(info[0]);
         const auto found = std::make_shared<std::unique_ptr<FoundFaces>>();
         return Environment::of(info.Env()).submit(
-            shared_->queue,
-            [shared = shared_, picture, found] {
-                std::vector<Face> faces;
-                shared->check(shared->recognition->getFaces(picture->image, faces));
-                *found = std::make_unique<FoundFaces>(faces);
-            },
+            shared_->queue, std::make_unique<FacesWork>(shared_, picture, options, found),
             [found](Napi::Env env, Napi::Value) {
                 auto object = Napi::Object::New(env);
                 object.Set("boxes", floatArray(env, (*found)->boxes));
                 object.Set("features", floatArray(env, (*found)->features));
                 return object;
             },
-            picture->bytes.takeHeld());
+            picture->bytes.takeHeld(), {});
     });
 }
 

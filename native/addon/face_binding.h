@@ -11,12 +11,12 @@ class FaceBinding : public Napi::ObjectWrap<FaceBinding> {
 public:
     static Napi::Function define(Napi::Env env);
 
-    /// ({ model, weights, detectorWeights, minFaceSize }); the weights are read by `load`.
+    /// (NativeFaceRecognizerOptions of lib/addon.ts); the weights are read by `load`.
     explicit FaceBinding(const Napi::CallbackInfo& info);
 
-private:
     struct Shared; // the recogniser and its queue; lives on while a task uses it
 
+private:
     Napi::Value load(const Napi::CallbackInfo& info);
     Napi::Value warmUp(const Napi::CallbackInfo& info);
     Napi::Value faces(const Napi::CallbackInfo& info);

@@ -5,13 +5,6 @@
 #include <utility>
 
 namespace faiss_vision {
-namespace {
-
-// Bounds how long the first of a group waits for its answer; by then FAISS's batches are at their best.
-constexpr size_t kMostTogether = 1024;
-
-} // namespace
-
 void Task::run() noexcept {
     try {
         work_->run();
@@ -111,7 +104,7 @@ std::vector<std::unique_ptr<Task>> Queue::takeGroup() {
     // What does not join goes back in its order; whatever changes the object is a wall.
     auto kept = waiting_.begin();
     auto task = waiting_.begin();
-    for (; task != waiting_.end() && group.size() < kMostTogether; ++task) {
+    for (; task != waiting_.end() && group.size() < first->most(); ++task) {
         const Work* const work = (*task)->work_.get();
         if (work == nullptr || !work->reads()) break;
         if (work->joins(*first)) group.push_back(std::move(*task));

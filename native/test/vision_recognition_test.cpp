@@ -31,9 +31,9 @@ std::vector<uint8_t> canvas(const std::string& photo) {
 } // namespace
 
 TEST(FaceRecognizerFactory, knowsItsModels) {
-    EXPECT_EQ(FaceRecognizerFactory::names(), std::vector<std::string>{"resnet128"});
+    EXPECT_EQ(FaceRecognizerFactory().names(), (std::vector<std::string>{"facenet", "resnet128"}));
     std::string message;
-    EXPECT_EQ(codeOf([] { FaceRecognizerFactory::create("resnet129", options()); }, &message), "ERR_UNKNOWN_MODEL");
+    EXPECT_EQ(codeOf([] { FaceRecognizerFactory().create("resnet129", options()); }, &message), "ERR_UNKNOWN_MODEL");
     EXPECT_NE(message.find("resnet128"), std::string::npos) << message;
     EXPECT_NE(message.find("\"resnet129\""), std::string::npos) << message;
 }
@@ -42,17 +42,17 @@ TEST(FaceRecognizerFactory, wrongWeightsAreRefused) {
     std::string message;
     FaceRecognizerFactory::Options swapped = options();
     std::swap(swapped.weights, swapped.detectorWeights);
-    EXPECT_EQ(codeOf([&] { FaceRecognizerFactory::create("resnet128", swapped); }, &message), "ERR_WEIGHTS_MISMATCH");
+    EXPECT_EQ(codeOf([&] { FaceRecognizerFactory().create("resnet128", swapped); }, &message), "ERR_WEIGHTS_MISMATCH");
     EXPECT_NE(message.find("\"mtcnn\""), std::string::npos) << message;
     EXPECT_NE(message.find("\"resnet128\""), std::string::npos) << message;
 
     FaceRecognizerFactory::Options missing = options();
     missing.weights = "/nowhere/resnet128.safetensors";
-    EXPECT_EQ(codeOf([&] { FaceRecognizerFactory::create("resnet128", missing); }), "ERR_WEIGHTS_NOT_FOUND");
+    EXPECT_EQ(codeOf([&] { FaceRecognizerFactory().create("resnet128", missing); }), "ERR_WEIGHTS_NOT_FOUND");
 }
 
 TEST(FaceRecognition, describesItself) {
-    const auto recognition = FaceRecognizerFactory::create("resnet128", options());
+    const auto recognition = FaceRecognizerFactory().create("resnet128", options());
     EXPECT_EQ(recognition->dimension(), 128);
     EXPECT_EQ(recognition->chipSize(), 150);
     EXPECT_FLOAT_EQ(recognition->threshold(), 0.6f);
@@ -60,7 +60,7 @@ TEST(FaceRecognition, describesItself) {
 }
 
 TEST(FaceRecognition, tellsPeopleApart) {
-    const auto recognition = FaceRecognizerFactory::create("resnet128", options());
+    const auto recognition = FaceRecognizerFactory().create("resnet128", options());
     const std::vector<uint8_t> first = canvas("obama.jpg"), second = canvas("obama3.jpg"), other = canvas("biden.jpg");
     ASSERT_TRUE(recognition->initDetection(test::rgb(first, 250, 250), test::rgb(other, 250, 250)))
         << recognition->getErrorString();
@@ -82,7 +82,7 @@ TEST(FaceRecognition, tellsPeopleApart) {
 }
 
 TEST(FaceRecognition, aPictureWithoutAFaceIsNoError) {
-    const auto recognition = FaceRecognizerFactory::create("resnet128", options());
+    const auto recognition = FaceRecognizerFactory().create("resnet128", options());
     const std::vector<uint8_t> plain(size_t{120} * 90 * 3, 60);
     std::vector<Face> faces;
     EXPECT_TRUE(recognition->getFaces(test::rgb(plain, 120, 90), faces));
@@ -93,7 +93,7 @@ TEST(FaceRecognition, aPictureWithoutAFaceIsNoError) {
 }
 
 TEST(FaceRecognition, aFailingCallSaysWhyAndChangesNothing) {
-    const auto recognition = FaceRecognizerFactory::create("resnet128", options());
+    const auto recognition = FaceRecognizerFactory().create("resnet128", options());
     const std::vector<uint8_t> pixels = canvas("obama.jpg");
     const Image good = test::rgb(pixels, 250, 250);
     std::vector<Face> faces;
@@ -124,7 +124,7 @@ TEST(FaceRecognition, aFailingCallSaysWhyAndChangesNothing) {
 }
 
 TEST(FaceRecognition, embedsChips) {
-    const auto recognition = FaceRecognizerFactory::create("resnet128", options());
+    const auto recognition = FaceRecognizerFactory().create("resnet128", options());
     std::vector<uint8_t> chips = test::chip("obama.jpg");
     const std::vector<uint8_t> more = test::chip("biden.jpg");
     chips.insert(chips.end(), more.begin(), more.end());

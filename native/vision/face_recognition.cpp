@@ -28,6 +28,23 @@ ErrorCode codeOf(const std::string& name) {
     return ErrorCode::Internal;
 }
 
+RgbPixels part(const RgbPixels& picture, const FaceOptions::Region& region) {
+    if (region.x < 0 || region.y < 0 || region.width < 1 || region.height < 1 || region.width > picture.width() - region.x ||
+        region.height > picture.height() - region.y) {
+        throw Error("ERR_INVALID_ARGUMENT", "region: expected a part of the picture's " + std::to_string(picture.width()) + " x " +
+                                                std::to_string(picture.height()) + " pixels, got " + std::to_string(region.width) + " x " +
+                                                std::to_string(region.height) + " at " + std::to_string(region.x) + ", " + std::to_string(region.y));
+    }
+    return RgbPixels({picture.at(region.x, region.y), region.width, region.height, 3, PixelOrder::RGB, size_t(picture.stride())});
+}
+
+void move(Detection& face, float x, float y) {
+    face.box.x1 += x, face.box.x2 += x, face.box.y1 += y, face.box.y2 += y;
+    for (Landmarks* const points : {&face.landmarks, &face.visibleLandmarks}) {
+        for (auto& point : *points) point[0] += x, point[1] += y;
+    }
+}
+
 } // namespace
 
 const char* errorName(ErrorCode code) {
@@ -63,16 +80,20 @@ bool FaceRecognition::attempt(const std::function<void()>& work) {
 
 bool FaceRecognition::initDetection(const Image& preload1, const Image& preload2) {
     return attempt([&] {
-        recognise(preload1);
-        recognise(preload2);
+        recognise({{preload1, {}}});
+        recognise({{preload2, {}}});
         // A picture without a face would leave the second network cold.
         const std::vector<uint8_t> chip(size_t{3} * chipSize() * chipSize());
         featuresOf(chip.data(), 1);
     });
 }
 
-bool FaceRecognition::getFaces(const Image& image, std::vector<Face>& faces) {
-    return attempt([&] { faces = recognise(image); });
+bool FaceRecognition::getFaces(const Image& image, std::vector<Face>& faces, const FaceOptions& options) {
+    return attempt([&] { faces = std::move(recognise({{image, options}}).front()); });
+}
+
+bool FaceRecognition::getFaces(const std::vector<Request>& requests, std::vector<std::vector<Face>>& faces) {
+    return attempt([&] { faces = recognise(requests); });
 }
 
 bool FaceRecognition::embed(const uint8_t* chips, int64_t n, float* features) {
@@ -86,24 +107,50 @@ bool FaceRecognition::embed(const uint8_t* chips, int64_t n, float* features) {
     });
 }
 
-std::vector<Face> FaceRecognition::recognise(const Image& image) const {
-    const RgbPixels picture(image);
-    const std::vector<Detection> found = detector_.detect({&picture}).front();
-    const size_t chipBytes = size_t{3} * chipSize() * chipSize();
-    std::vector<uint8_t> chips(found.size() * chipBytes);
-    for (size_t i = 0; i < found.size(); i++) cutChip(picture, found[i], chips.data() + i * chipBytes);
-    const std::vector<float> features = featuresOf(chips.data(), int64_t(found.size()));
-
-    std::vector<Face> faces;
-    faces.reserve(found.size());
+std::vector<std::vector<Face>> FaceRecognition::recognise(const std::vector<Request>& requests) {
+    std::vector<RgbPixels> pictures, regions;
+    pictures.reserve(requests.size()); // what is looked at may be the picture itself
+    regions.reserve(requests.size());
+    std::vector<const RgbPixels*> lookedAt;
+    for (const auto& [image, options] : requests) {
+        pictures.emplace_back(image);
+        if (options.region.width == 0) {
+            lookedAt.push_back(&pictures.back());
+        } else {
+            regions.emplace_back(part(pictures.back(), options.region));
+            lookedAt.push_back(&regions.back());
+        }
+    }
+    std::vector<std::vector<Detection>> found = detector_.detect(lookedAt);
+    size_t total = 0;
     for (size_t i = 0; i < found.size(); i++) {
-        const float* begin = features.data() + i * size_t(dimension());
-        faces.emplace_back(found[i], std::vector<float>(begin, begin + dimension()));
+        const FaceOptions& options = requests[i].options;
+        if (options.maxFaces > 0 && found[i].size() > size_t(options.maxFaces)) found[i].erase(found[i].begin() + options.maxFaces, found[i].end());
+        if (options.region.width > 0) {
+            for (Detection& face : found[i]) move(face, float(options.region.x), float(options.region.y));
+        }
+        total += found[i].size();
+    }
+    const size_t chipBytes = size_t{3} * chipSize() * chipSize();
+    std::vector<uint8_t> chips(total * chipBytes);
+    uint8_t* chip = chips.data();
+    for (size_t i = 0; i < found.size(); i++) {
+        for (const Detection& face : found[i]) cutChip(pictures[i], face, chip), chip += chipBytes;
+    }
+    const std::vector<float> features = featuresOf(chips.data(), int64_t(total));
+
+    std::vector<std::vector<Face>> faces(found.size());
+    const float* next = features.data();
+    for (size_t i = 0; i < found.size(); i++) {
+        for (const Detection& face : found[i]) {
+            faces[i].emplace_back(face, std::vector<float>(next, next + dimension()));
+            next += dimension();
+        }
     }
     return faces;
 }
 
-std::vector<float> FaceRecognition::featuresOf(const uint8_t* chips, int64_t n) const {
+std::vector<float> FaceRecognition::featuresOf(const uint8_t* chips, int64_t n) {
     std::vector<float> features(size_t(n) * size_t(dimension()));
     if (n > 0) forward(chips, n, features.data());
     const auto wrong = std::find_if(features.begin(), features.end(), [](float value) { return !std::isfinite(value); });

@@ -47,6 +47,14 @@ private:
     std::vector<float> features_;
 };
 
+/// What to look for in one picture.
+struct FaceOptions {
+    int maxFaces = 0; ///< keep so many of the largest; 0: all
+    struct Region {
+        int x = 0, y = 0, width = 0, height = 0; ///< width 0: the whole picture
+    } region; ///< the part of the picture to look at, in pixels
+};
+
 /// Finds the faces of a picture and turns them into features. Made by FaceRecognizerFactory.
 /// A call that fails returns false, leaves its result as it was and says why in getErrorCode() and getErrorString().
 /// One call at a time; the caller sees to that. Different objects work side by side.
@@ -60,7 +68,14 @@ public:
     bool initDetection(const Image& preload1, const Image& preload2);
 
     /// The faces of a picture with their features, largest first. Fails with InvalidArgument or ImageTooLarge.
-    bool getFaces(const Image& image, std::vector<Face>& faces);
+    bool getFaces(const Image& image, std::vector<Face>& faces, const FaceOptions& options = {});
+
+    struct Request {
+        Image image;
+        FaceOptions options;
+    };
+    /// Those of several pictures, which go through the networks together.
+    bool getFaces(const std::vector<Request>& requests, std::vector<std::vector<Face>>& faces);
 
     /// Features of faces cut out already.
     /// @param chips     n x chipSize x chipSize x 3 bytes, RGB
@@ -79,6 +94,8 @@ public:
     /// Features of one person are nearer than this (Euclidean) or more alike than this (cosine).
     virtual double threshold() const = 0;
     virtual Metric metric() const = 0;
+    /// Who says so.
+    virtual const char* thresholdSource() const = 0;
 
 protected:
     explicit FaceRecognition(Mtcnn detector) : detector_(std::move(detector)) {}
@@ -86,12 +103,12 @@ protected:
     /// Cuts a face out as the network wants it.
     virtual void cutChip(const RgbPixels& picture, const Detection& face, uint8_t* chip) const = 0;
     /// The network, for n >= 1 chips.
-    virtual void forward(const uint8_t* chips, int64_t n, float* features) const = 0;
+    virtual void forward(const uint8_t* chips, int64_t n, float* features) = 0;
 
 private:
     bool attempt(const std::function<void()>& work);
-    std::vector<Face> recognise(const Image& image) const;
-    std::vector<float> featuresOf(const uint8_t* chips, int64_t n) const;
+    std::vector<std::vector<Face>> recognise(const std::vector<Request>& requests);
+    std::vector<float> featuresOf(const uint8_t* chips, int64_t n);
 
     Mtcnn detector_;
     ErrorCode errorCode_ = ErrorCode::None;
