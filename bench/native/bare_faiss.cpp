@@ -1,7 +1,9 @@
 // FAISS's own index and nothing else, called on the JavaScript thread: what Ann's search is measured against.
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
+#include <vector>
 
 #include <faiss/IndexFlat.h>
 #include <napi.h>
@@ -11,7 +13,8 @@ namespace {
 class BareFlat : public Napi::ObjectWrap<BareFlat> {
 public:
     static Napi::Function define(Napi::Env env) {
-        return DefineClass(env, "BareFlat", {InstanceMethod<&BareFlat::add>("add"), InstanceMethod<&BareFlat::search>("search")});
+        return DefineClass(env, "BareFlat", {InstanceMethod<&BareFlat::add>("add"), InstanceMethod<&BareFlat::search>("search"),
+                                           InstanceMethod<&BareFlat::labels>("labels")});
     }
 
     /// (dimension, metric)
@@ -34,14 +37,22 @@ private:
         const int64_t k = info[1].As<Napi::Number>();
         const int64_t n = queries.ElementLength() / index_->d;
         std::vector<float> distances(n * k);
-        std::vector<int64_t> labels(n * k);
+        labels_.resize(n * k);
         const auto start = std::chrono::steady_clock::now();
-        index_->search(n, queries.Data(), k, distances.data(), labels.data());
+        index_->search(n, queries.Data(), k, distances.data(), labels_.data());
         const std::chrono::duration<double, std::micro> time = std::chrono::steady_clock::now() - start;
         return Napi::Number::New(info.Env(), time.count());
     }
 
+    /// (): the labels of the last search.
+    Napi::Value labels(const Napi::CallbackInfo& info) {
+        auto result = Napi::BigInt64Array::New(info.Env(), labels_.size());
+        std::copy(labels_.begin(), labels_.end(), result.Data());
+        return result;
+    }
+
     std::unique_ptr<faiss::IndexFlat> index_;
+    std::vector<int64_t> labels_;
 };
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
