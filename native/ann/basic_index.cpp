@@ -23,6 +23,7 @@
 #include <faiss/index_io.h>
 
 #include "ann/checked_file.h"
+#include "ann/flat_file.h"
 #include "ann/faiss_call.h"
 #include "ann/faiss_care.h"
 #include "ann/finite.h"
@@ -108,6 +109,7 @@ std::unique_ptr<Faiss> parse(const CheckedFile& file, const std::string& name) {
 /// Lets flat indexes search by bounds, inside an IDMap or behind a transform too.
 std::unique_ptr<faiss::Index> withBounds(std::unique_ptr<faiss::Index> index, Exact exact) {
     const auto inside = [exact](faiss::Index*& inner) { inner = withBounds(std::unique_ptr<faiss::Index>(inner), exact).release(); };
+    if (const auto* const bounded = dynamic_cast<const BoundedFlat*>(index.get()); bounded != nullptr && bounded->exact() == exact) return index;
     if (auto* const flat = dynamic_cast<faiss::IndexFlat*>(index.get())) {
         if (flat->metric_type == faiss::METRIC_L2 || flat->metric_type == faiss::METRIC_INNER_PRODUCT) return BoundedFlat::take(std::move(*flat), exact);
     } else if (auto* const map = dynamic_cast<faiss::IndexIDMap*>(index.get())) {
@@ -449,6 +451,9 @@ std::vector<uint8_t> BasicIndex<V>::toBytes() const {
 
 template <class V>
 BasicIndex<V> BasicIndex<V>::load(const std::string& path) {
+    if constexpr (std::is_same_v<Component, float>) {
+        if (auto flat = loadFlat(path)) return BasicIndex(std::move(flat));
+    }
     return BasicIndex(parse<Faiss>(CheckedFile(path, CheckedFile::Foreign::Allowed), path));
 }
 

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <future>
 #include <memory>
 #include <utility>
 
@@ -55,6 +56,10 @@ void writeAll(int fd, const std::string& path, const uint8_t* from, size_t bytes
     }
 }
 
+struct FreeState {
+    void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
+};
+
 class HashingWriter : public faiss::IOWriter {
 public:
     using Sink = std::function<void(const uint8_t* from, size_t bytes)>;
@@ -92,12 +97,8 @@ public:
     uint64_t written() const { return written_; }
 
 private:
-    struct Free {
-        void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
-    };
-
     Sink sink_;
-    std::unique_ptr<XXH3_state_t, Free> state_;
+    std::unique_ptr<XXH3_state_t, FreeState> state_;
     std::vector<uint8_t> buffer_; // FAISS writes some fields four bytes at a time
     size_t used_ = 0;
     uint64_t written_ = 0;
@@ -147,22 +148,51 @@ private:
     bool renamed_ = false;
 };
 
-std::vector<uint8_t> readFile(const std::string& path) {
-    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (file.get() < 0) throw failed(errno == ENOENT ? "ERR_FILE_NOT_FOUND" : "ERR_FILE_READ", path, "open", errno);
-    struct stat status;
-    if (::fstat(file.get(), &status) != 0) throw failed("ERR_FILE_READ", path, "read", errno);
-    if (!S_ISREG(status.st_mode)) throw Error("ERR_FILE_READ", "could not read " + path + ": not a regular file");
-    std::vector<uint8_t> bytes(status.st_size);
-    for (size_t at = 0; at < bytes.size();) {
-        const ssize_t n = ::read(file.get(), bytes.data() + at, std::min(bytes.size() - at, size_t{1} << 30));
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) throw failed("ERR_FILE_READ", path, "read", errno);
-        if (n == 0) throw Error("ERR_FILE_READ", "could not read " + path + ": it became shorter meanwhile");
-        at += n;
+class InputFile {
+public:
+    explicit InputFile(const std::string& path) : path_(path), file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+        if (file_.get() < 0) throw failed(errno == ENOENT ? "ERR_FILE_NOT_FOUND" : "ERR_FILE_READ", path, "open", errno);
+        struct stat status;
+        if (::fstat(file_.get(), &status) != 0) throw failed("ERR_FILE_READ", path, "read", errno);
+        if (!S_ISREG(status.st_mode)) throw Error("ERR_FILE_READ", "could not read " + path + ": not a regular file");
+        size_ = size_t(status.st_size);
     }
+    size_t size() const { return size_; }
+    void read(size_t at, uint8_t* to, size_t bytes) const {
+        while (bytes > 0) {
+            const ssize_t n = ::pread(file_.get(), to, std::min(bytes, size_t{1} << 30), off_t(at));
+            if (n < 0 && errno == EINTR) continue;
+            if (n < 0) throw failed("ERR_FILE_READ", path_, "read", errno);
+            if (n == 0) throw Error("ERR_FILE_READ", "could not read " + path_ + ": it became shorter meanwhile");
+            at += size_t(n), to += n, bytes -= size_t(n);
+        }
+    }
+
+private:
+    const std::string path_;
+    const Descriptor file_;
+    size_t size_ = 0;
+};
+
+std::vector<uint8_t> readFile(const std::string& path) {
+    const InputFile file(path);
+    std::vector<uint8_t> bytes(file.size());
+    file.read(0, bytes.data(), bytes.size());
     return bytes;
 }
+
+Error corrupt(const std::string& name, const std::string& why) { return Error("ERR_INDEX_CORRUPT", name + " " + why); }
+
+bool ours(const Trailer& trailer) { return std::memcmp(trailer.magic, kMagic, sizeof kMagic) == 0; }
+
+void checkLengths(const Trailer& trailer, size_t size, const std::string& name) {
+    const uint64_t content = size - sizeof trailer;
+    if (trailer.indexBytes > content || trailer.extraBytes != content - trailer.indexBytes) {
+        throw corrupt(name, "was changed: its lengths do not add up to its size of " + std::to_string(size) + " bytes");
+    }
+}
+
+constexpr const char* kWrongChecksum = "was changed: its checksum does not fit";
 
 } // namespace
 
@@ -197,28 +227,60 @@ std::vector<uint8_t> CheckedFile::toBytes(const std::vector<uint8_t>& extra, con
 CheckedFile::CheckedFile(const std::string& path, Foreign foreign) : CheckedFile(readFile(path), path, foreign) {}
 
 CheckedFile::CheckedFile(std::vector<uint8_t> bytes, const std::string& name, Foreign foreign) : bytes_(std::move(bytes)) {
-    const auto refuse = [&](const std::string& why) { return Error("ERR_INDEX_CORRUPT", name + " " + why); };
     const size_t size = bytes_.size();
     Trailer trailer{};
     if (size >= sizeof trailer) std::memcpy(&trailer, bytes_.data() + size - sizeof trailer, sizeof trailer);
-    hasTrailer_ = size >= sizeof trailer && std::memcmp(trailer.magic, kMagic, sizeof kMagic) == 0;
+    hasTrailer_ = size >= sizeof trailer && ours(trailer);
     if (!hasTrailer_) {
         if (foreign == Foreign::Allowed) {
             indexBytes_ = size;
             return;
         }
-        if (size < sizeof trailer) throw refuse("is cut off or of another kind: " + std::to_string(size) + " bytes");
-        throw refuse("is cut off or of another kind: its end is not one that a save writes");
+        if (size < sizeof trailer) throw corrupt(name, "is cut off or of another kind: " + std::to_string(size) + " bytes");
+        throw corrupt(name, "is cut off or of another kind: its end is not one that a save writes");
     }
+    checkLengths(trailer, size, name);
     const uint64_t content = size - sizeof trailer;
-    if (trailer.indexBytes > content || trailer.extraBytes != content - trailer.indexBytes) {
-        throw refuse("was changed: its lengths do not add up to its size of " + std::to_string(size) + " bytes");
-    }
-    if (XXH3_64bits(bytes_.data(), content + offsetof(Trailer, checksum)) != trailer.checksum) {
-        throw refuse("was changed: its checksum does not fit");
-    }
+    if (XXH3_64bits(bytes_.data(), content + offsetof(Trailer, checksum)) != trailer.checksum) throw corrupt(name, kWrongChecksum);
     indexBytes_ = trailer.indexBytes;
     extra_.assign(bytes_.begin() + indexBytes_, bytes_.begin() + content);
+}
+
+bool CheckedFile::readBlock(const std::string& path, const std::function<std::optional<Block>(const uint8_t*, size_t, uint64_t)>& find) {
+    constexpr size_t kHead = 64, kPiece = 4 << 20; // pieces that are still in the cache when they are looked at
+    const InputFile file(path);
+    Trailer trailer{};
+    if (file.size() < sizeof trailer) return false;
+    file.read(file.size() - sizeof trailer, reinterpret_cast<uint8_t*>(&trailer), sizeof trailer);
+    if (!ours(trailer)) return false;
+    checkLengths(trailer, file.size(), path);
+    std::vector<uint8_t> head(size_t(std::min<uint64_t>(kHead, trailer.indexBytes)));
+    file.read(0, head.data(), head.size());
+    const std::optional<Block> block = find(head.data(), head.size(), trailer.indexBytes);
+    if (!block) return false;
+
+    const std::unique_ptr<XXH3_state_t, FreeState> state(XXH3_createState());
+    XXH3_64bits_reset(state.get());
+    XXH3_64bits_update(state.get(), head.data(), block->begin);
+    const size_t bytes = size_t(trailer.indexBytes) - block->begin;
+    const auto read = [&](size_t at) {
+        const size_t count = std::min(kPiece, bytes - at);
+        uint8_t* const to = block->room(at + count) + at;
+        return std::async(std::launch::async, [&file, &block, at, to, count] { file.read(block->begin + at, to, count); });
+    };
+    std::future<void> reading = bytes > 0 ? read(0) : std::future<void>();
+    for (size_t at = 0; at < bytes; at += kPiece) {
+        reading.get();
+        if (at + kPiece < bytes) reading = read(at + kPiece);
+        const size_t count = std::min(kPiece, bytes - at);
+        XXH3_64bits_update(state.get(), block->room(at + count) + at, count);
+        block->arrived(at + count);
+    }
+    std::vector<uint8_t> rest(size_t(trailer.extraBytes) + offsetof(Trailer, checksum));
+    file.read(size_t(trailer.indexBytes), rest.data(), rest.size());
+    XXH3_64bits_update(state.get(), rest.data(), rest.size());
+    if (XXH3_64bits_digest(state.get()) != trailer.checksum) throw corrupt(path, kWrongChecksum);
+    return true;
 }
 
 size_t CheckedFile::Reader::operator()(void* to, size_t size, size_t count) {

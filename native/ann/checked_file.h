@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,20 @@ public:
     CheckedFile(std::vector<uint8_t> bytes, const std::string& name, Foreign foreign);
     CheckedFile(const CheckedFile&) = delete;
     CheckedFile& operator=(const CheckedFile&) = delete;
+
+    /// Where in the index a block of bytes lies that goes on to its end, and where it is to be: `room` makes memory for the first
+    /// so many bytes of it and gives its beginning; `arrived` is told how many are there, in pieces, while more are being read.
+    struct Block {
+        size_t begin;
+        std::function<uint8_t*(size_t bytes)> room;
+        std::function<void(size_t bytes)> arrived;
+    };
+    /// Reads a file with the trailer whose index is a short header and such a block, straight to its place: in the time of reading
+    /// it, which taking it all in before FAISS parses it multiplies. Nothing of it may be used before this returns.
+    /// @param find  told the index's first bytes, 64 at the most, and its size; gives the block, or nothing where there is none
+    /// @return false where there is no trailer or no block; then nothing was read
+    /// Throws as the constructor does.
+    static bool readBlock(const std::string& path, const std::function<std::optional<Block>(const uint8_t* head, size_t bytes, uint64_t size)>& find);
 
     /// Whether the bytes were checked by a trailer of ours.
     bool hasTrailer() const { return hasTrailer_; }
