@@ -176,9 +176,9 @@ private:
     distances::Below below_;
 };
 
-// For fewer numbers to read (one query) or to compute with (several) one thread takes some hundred microseconds at the most. On a
+// For fewer numbers to read (one query) or to compute with (several) one thread takes a millisecond or two at the most. On a
 // busy machine waiting for a second one, which must be scheduled first, takes milliseconds.
-constexpr size_t kWorthThreads = 1 << 20;
+constexpr size_t kWorthThreads = 1 << 22;
 
 int threadsFor(size_t numbers) { return numbers < kWorthThreads ? 1 : omp_get_max_threads(); }
 
