@@ -4,6 +4,7 @@ import { types } from 'node:util';
 import { FaissVisionError } from '../error';
 import { checkSize, invalid } from './check';
 import type { ImageInput, Pixels } from './input';
+import { isMat, matPixels } from './mat';
 import { isRawImage, rawPixels } from './raw';
 
 /** An encoded picture and how to name it in a message. */
@@ -28,8 +29,9 @@ export async function decode(input: ImageInput, name = 'image'): Promise<Pixels>
   }
   if (typeof input === 'string') return decodeBytes(await readImage(input, name), name);
   if (input instanceof URL) return decodeBytes(await readImage(filePath(input, name), name), name);
+  if (isMat(input)) return rawPixels(matPixels(input, name), name);
   if (isRawImage(input)) return rawPixels(input, name);
-  throw invalid(name, 'a path, a file: URL, a Uint8Array of encoded bytes or { data, width, height, channels }', input);
+  throw invalid(name, 'a path, a file: URL, a Uint8Array of encoded bytes, { data, width, height, channels } or an OpenCV Mat', input);
 }
 
 function filePath(url: URL, name: string): string {

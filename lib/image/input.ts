@@ -1,3 +1,5 @@
+import type { MatLike } from './mat';
+
 /** Pixels as they lie in memory, rows first. They are read where they are, without a copy. */
 export interface RawImage {
   /** One byte per channel, channels side by side. */
@@ -12,8 +14,8 @@ export interface RawImage {
   stride?: number;
 }
 
-/** A picture: the path or `file:` URL of one, the bytes of a JPEG, PNG or WebP file, or raw pixels. */
-export type ImageInput = string | URL | Uint8Array | RawImage;
+/** A picture: the path or `file:` URL of one, the bytes of a JPEG, PNG or WebP file, raw pixels, or a `Mat` of `@u4/opencv4nodejs`. */
+export type ImageInput = string | URL | Uint8Array | RawImage | MatLike;
 
 /** Checked pixels with every default filled in, in memory that stays valid while another thread reads it. */
 export interface Pixels {
