@@ -51,7 +51,8 @@ Exit code 0, or 3 where a photo is missing or cannot be read.`,
     await recognizer.close();
 
     const { metric, model, threshold } = recognizer;
-    for (const photo of photos.leftOut.missing) complain(io, { code: 'ERR_IMAGE_NOT_FOUND', message: `${join(photos.folder, photo)} is not there` });
+    for (const photo of photos.leftOut.missing) complain(io, { code: 'ERR_IMAGE_NOT_FOUND', message: `"${join(photos.folder, photo)}" is not there` });
+    for (const photo of photos.leftOut.withoutFace) complain(io, { code: 'ERR_NO_FACE', message: `no face was found in "${join(photos.folder, photo)}"` });
     const compared = folds.map((pairs) => compare(pairs, photos.features, recognizer));
     const result = { model, metric, ...figures(folds, compared, recognizer), leftOut: photos.leftOut };
     if (values.plot !== undefined) {
