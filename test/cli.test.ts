@@ -6,6 +6,7 @@ import { FaceRecognizer, type Face } from 'faiss-vision/face';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { modelsFolder, photosFolder } from '../dist/models/cache';
+import { seededFacenet } from './support/seeded-weights';
 import { score } from './support/vectors';
 
 const main = join(__dirname, '..', JSON.parse(readFileSync(join(__dirname, '../package.json'), 'utf8')).bin['faiss-vision']);
@@ -237,6 +238,21 @@ describe('embed', () => {
     expect([...numbers]).toEqual(rows().flat());
   });
 
+  it('takes FaceNet, with weights of one\'s own, and says how to get the official ones', async () => {
+    const weights = await seededFacenet();
+    const recognizer = await FaceRecognizer.load({ model: 'facenet', weights: weights.file });
+    const { code, stdout } = await run('embed', 'biden.jpg', '--json', '--model', 'facenet', '--weights', weights.file);
+    expect(code).toBe(0);
+    const [face] = await recognizer.faces(photo('biden.jpg'));
+    expect(face!.features).toHaveLength(512);
+    expect(JSON.parse(stdout)[0].faces[0].features).toEqual([...face!.features]);
+    await recognizer.close();
+    const missing = await execute(process.execPath, [main, 'embed', 'biden.jpg', '--model', 'facenet'], { FAISS_VISION_MODELS: weights.folder });
+    expect(missing.code).toBe(3);
+    expect(missing.stderr).toMatch(/^faiss-vision: ERR_WEIGHTS_NOT_FOUND: .*faiss-vision models fetch facenet-vggface2/);
+    weights.remove();
+  });
+
   it('ends with 1 without a face, and with 3 where it cannot write', async () => {
     expect((await run('embed', 'sky.png')).code).toBe(1);
     const { code, stderr } = await run('embed', 'biden.jpg', '--out', 'no/such/folder.npy');
@@ -391,7 +407,7 @@ describe('models and convert', () => {
     expect(stderr).toMatch(/faiss-vision: ERR_MODEL_DOWNLOAD: facenet-casia-webface needs 20180408-102900-casia-webface\.pt, .*http:\/\/127\.0\.0\.1:9\/none\/.*--from FILE/);
     const refused = await run('convert', 'missing.pt', 'missing.safetensors');
     expect(refused.code).toBe(3);
-    expect(refused.stderr).toMatch(/^faiss-vision: ERR_WEIGHTS_MISMATCH: missing\.pt .*repeat_2\.3\.branch1\.1\.bn\.running_var/);
+    expect(refused.stderr).toMatch(/^faiss-vision: ERR_WEIGHTS_MISMATCH: missing\.pt.*repeat_2\.3\.branch1\.1\.bn\.running_var/);
     expect(existsSync(join(folder, 'missing.safetensors'))).toBe(false);
   });
 

@@ -59,7 +59,7 @@ Exit code 0, or 3 where a photo is missing or cannot be read.`,
       const title = `${model}: ${count(result.pairs.compared, 'pair')}`;
       const subtitle = result.accuracy === null ? '' : `accuracy ${result.accuracy.toFixed(4)}`;
       const point = sharesAt(compared.flat(), threshold, metric);
-      const marked = { point, label: `the model's threshold, ${threshold}` };
+      const marked = { point, label: `the model's threshold, ${Number(threshold.toFixed(4))}` };
       await writeFile(values.plot, await plotRoc(result.roc, { title, subtitle, different: result.pairs.different, marked }));
     }
     if (values.json) io.stdout.write(`${JSON.stringify(result)}\n`);
@@ -146,7 +146,7 @@ function report(result: ReturnType<typeof figures> & { model: string; metric: Co
     if (pairs.compared < pairs.total) lines.push(['', `${accuracyOfAll.toFixed(4)} with the pairs that were left out counted as wrong`]);
   }
   lines.push(['Best threshold', `${best.threshold.toFixed(4)}: ${best.accuracy.toFixed(4)} right, on the pairs that it was chosen on`]);
-  lines.push(["Model's threshold", `${own.threshold}: ${own.accuracy.toFixed(4)} right`]);
+  lines.push(["Model's threshold", `${own.threshold.toFixed(4)}: ${own.accuracy.toFixed(4)} right`]);
   lines.push(['Area under ROC', result.rocArea.toFixed(4)]);
   const summary = lines.map(([name, value]) => `  ${name!.padEnd(17)}   ${value}\n`).join('');
 

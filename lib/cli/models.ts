@@ -2,7 +2,8 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { modelPath, modelsFolder } from '../models/cache';
 import { ensureModels } from '../models/install';
-import { RELEASED_WEIGHTS, type WeightsProgress, fetchWeights, weightsPath, weightsUrl } from '../models/weights';
+import { RELEASED_WEIGHTS, type ReleasedWeights, releasedPath, releasedUrl } from '../models/released';
+import { type WeightsProgress, fetchWeights } from '../models/weights';
 import { type Command, type Io, UsageError, exitCode, parse } from './command';
 import { type ProgressBar, progressBar } from './progress';
 import { size, table } from './table';
@@ -54,7 +55,7 @@ Exit code 0, or 3 where a model could not be fetched.`,
 async function list(io: Io, json: boolean): Promise<void> {
   const known = [
     ...packaged.map(({ name, about }) => ({ name, about, file: modelPath(name), source: 'a package; npm run setup fetches it' })),
-    ...RELEASED_WEIGHTS.map((weights) => ({ name: weights.name, about: weights.about, file: weightsPath(weights), source: weightsUrl(weights) })),
+    ...RELEASED_WEIGHTS.map((weights) => ({ name: weights.name, about: weights.about, file: releasedPath(weights), source: releasedUrl(weights) })),
   ];
   const found = await Promise.all(
     known.map(async (model) => ({ ...model, bytes: await stat(model.file).then((it) => it.size, () => null) })),
@@ -67,7 +68,7 @@ async function list(io: Io, json: boolean): Promise<void> {
   io.stdout.write(table(['Model', '>Size', 'File', 'About'], rows));
 }
 
-async function fetchReleased(weights: (typeof RELEASED_WEIGHTS)[number], from: string | undefined, io: Io): Promise<void> {
+async function fetchReleased(weights: ReleasedWeights, from: string | undefined, io: Io): Promise<void> {
   let bar: ProgressBar | undefined;
   const stop = () => {
     bar?.stop();

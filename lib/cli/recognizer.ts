@@ -11,7 +11,8 @@ export const recognizerOptions = {
 } as const;
 
 export const recognizerUsage = `  --model NAME          resnet128 (default) or facenet
-  --weights FILE        another safetensors file of the model's architecture
+  --weights FILE        another safetensors file of the model's architecture; for facenet also vggface2 (default)
+                        or casia-webface, once faiss-vision models fetch has fetched them
   --precision FORMAT    fp32 or bf16
   --min-face-size N     the smallest face to look for, in pixels (default 20)`;
 
@@ -45,28 +46,33 @@ export class CommandRecognizer {
   readonly metric: Metric;
   readonly threshold: number;
   readonly #recognizer: FaceRecognizer;
-  readonly #maxFaces: number | undefined;
 
-  private constructor(model: string, recognizer: FaceRecognizer & { metric?: Metric }, maxFaces: number | undefined) {
+  private constructor(model: string, recognizer: FaceRecognizer) {
     this.model = model;
     this.dimension = recognizer.dimension;
-    this.metric = recognizer.metric ?? 'l2';
+    this.metric = recognizer.metric;
     this.threshold = recognizer.threshold;
     this.#recognizer = recognizer;
-    this.#maxFaces = maxFaces;
   }
 
   /** Only what was given is passed on, so that the library's own defaults hold. */
   static async load(given: Given, maxFaces?: number): Promise<CommandRecognizer> {
     const { model, weights, precision } = given;
     const minFaceSize = numberOf('min-face-size', given['min-face-size'], { from: 1 });
-    const options = Object.entries({ model, weights, precision, minFaceSize, maxFaces }).filter(([, value]) => value !== undefined);
-    return new CommandRecognizer(model, await FaceRecognizer.load(Object.fromEntries(options) as unknown as FaceRecognizerOptions), maxFaces);
+    const recognizer = await FaceRecognizer.load({
+      model,
+      ...(weights !== undefined && { weights }),
+      // load() itself says which ones there are.
+      ...(precision !== undefined && { precision: precision as NonNullable<FaceRecognizerOptions['precision']> }),
+      ...(minFaceSize !== undefined && { minFaceSize }),
+      ...(maxFaces !== undefined && { maxFaces }),
+    });
+    return new CommandRecognizer(model, recognizer);
   }
 
   /** A photo's faces, largest first. */
-  async faces(photo: string): Promise<Face[]> {
-    return (await this.#recognizer.faces(photo)).slice(0, this.#maxFaces);
+  faces(photo: string): Promise<Face[]> {
+    return this.#recognizer.faces(photo);
   }
 
   close(): Promise<void> {

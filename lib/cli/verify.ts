@@ -44,7 +44,8 @@ has no face, 3 where a photo could not be read.`,
     for (const { photo, value } of outcomes) if (!value) complain(io, { code: 'ERR_NO_FACE', message: `no face was found in "${photo}"` });
     if (!values.json && a && b) {
       const rows = outcomes.map(({ photo, value }) => [photo, boxText(value!.box), value!.score.toFixed(4)]);
-      const rule = metric === 'l2' ? `a distance below ${threshold}` : `a cosine similarity above ${threshold}`;
+      const rounded = Number(threshold.toFixed(4));
+      const rule = metric === 'l2' ? `a distance below ${rounded}` : `a cosine similarity above ${rounded}`;
       io.stdout.write(table(['Photo', 'Largest face', '>Score'], rows));
       io.stdout.write(`  distance ${distance!.toFixed(4)}, cosine similarity ${cosine!.toFixed(4)}\n`);
       io.stdout.write(`  ${same ? 'the same person' : 'not the same person'} (${model}: the same is ${rule})\n`);

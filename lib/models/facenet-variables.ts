@@ -1,5 +1,3 @@
-import type { TensorMap } from './tensor';
-
 /**
  * Every variable of facenet-pytorch's InceptionResnetV1 without its classifier, in the order of its state dict, with
  * its shape (https://github.com/timesler/facenet-pytorch, models/inception_resnet_v1.py).
@@ -60,18 +58,4 @@ export function facenetVariables(): Map<string, number[]> {
   variables.set('last_linear.weight', [512, 1792]);
   norm('last_bn', 512);
   return variables;
-}
-
-/** How tensors differ from InceptionResnetV1's variables, naming the first that does, or undefined where they do not. */
-export function facenetDifference(tensors: TensorMap): string | undefined {
-  const expected = facenetVariables();
-  for (const [name, shape] of expected) {
-    const tensor = tensors.get(name);
-    if (!tensor) return `${name} [${shape.join(', ')}] is missing`;
-    if (tensor.dtype !== 'F32' || tensor.shape.join() !== shape.join()) {
-      return `${name} is ${tensor.dtype} [${tensor.shape.join(', ')}], expected F32 [${shape.join(', ')}]`;
-    }
-  }
-  for (const name of tensors.keys()) if (!expected.has(name)) return `it has ${name}, which InceptionResnetV1 has not`;
-  return undefined;
 }

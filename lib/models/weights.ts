@@ -6,45 +6,7 @@ import { convertWeights } from './convert-weights';
 import { download } from './download';
 import { type Fingerprint, difference, fingerprint, isMissing, writeAtomically } from './files';
 import { withFolderLock } from './lock';
-
-/** Weights that their authors publish as a file on a release page. */
-export interface ReleasedWeights {
-  name: string;
-  /** The architecture, as `FaceRecognizer.load({ model })` takes it. */
-  model: 'facenet';
-  /** The published file. */
-  file: string;
-  /** What it was trained on, and what it reaches as published. */
-  about: string;
-}
-
-const RELEASE = 'https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9';
-
-/** Accuracies: https://github.com/davidsandberg/facenet, "Pre-trained models"; facenet-pytorch converted those. */
-export const RELEASED_WEIGHTS: readonly ReleasedWeights[] = [
-  {
-    name: 'facenet-vggface2',
-    model: 'facenet',
-    file: '20180402-114759-vggface2.pt',
-    about: 'trained on VGGFace2, 99.65 % on LFW as published',
-  },
-  {
-    name: 'facenet-casia-webface',
-    model: 'facenet',
-    file: '20180408-102900-casia-webface.pt',
-    about: 'trained on CASIA-WebFace, 99.05 % on LFW as published',
-  },
-];
-
-/** The address of a release's file; FAISS_VISION_WEIGHTS_URL names a mirror's folder instead of the release page's. */
-export function weightsUrl({ file }: ReleasedWeights): string {
-  return `${(process.env.FAISS_VISION_WEIGHTS_URL || RELEASE).replace(/\/+$/, '')}/${file}`;
-}
-
-/** Path of the converted weights, which need not be there: `fetchWeights` puts them there. */
-export function weightsPath({ name }: Pick<ReleasedWeights, 'name'>): string {
-  return path.join(modelsFolder(), `${name}.safetensors`);
-}
+import { type ReleasedWeights, releasedPath, releasedUrl } from './released';
 
 /**
  * What is being done right now.
@@ -86,7 +48,7 @@ export async function fetchWeights(weights: ReleasedWeights, { from, onProgress 
   onProgress?: (progress: WeightsProgress) => void;
 } = {}): Promise<string> {
   const folder = modelsFolder();
-  const output = weightsPath(weights);
+  const output = releasedPath(weights);
   await withFolderLock(folder, ({ file }) => onProgress({ step: 'wait', file }), async () => {
     const file = from ?? path.join(folder, weights.file);
     const came = from === undefined && (await ensureFile(weights, file, onProgress));
@@ -109,7 +71,7 @@ async function ensureFile(weights: ReleasedWeights, file: string, onProgress: (p
   const there = await fingerprint(file);
   if (there && !(first && difference(first, there))) return false;
   const { name, file: wanted } = weights;
-  const url = weightsUrl(weights);
+  const url = releasedUrl(weights);
   try {
     await download(url, file, {
       onBytes: (done, total) => onProgress({ step: 'download', file: wanted, done, total }),
@@ -133,7 +95,7 @@ async function ensureFile(weights: ReleasedWeights, file: string, onProgress: (p
 /** Writes down what a published file was, unless that was done before. */
 async function record(weights: ReleasedWeights, file: string): Promise<void> {
   if (await readRecord(file)) return;
-  const content: WeightsRecord = { url: weightsUrl(weights), ...(await fingerprint(file))!, note: NOTE };
+  const content: WeightsRecord = { url: releasedUrl(weights), ...(await fingerprint(file))!, note: NOTE };
   await writeAtomically(recordOf(file), `${JSON.stringify(content, null, 2)}\n`);
 }
 
