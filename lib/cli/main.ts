@@ -68,7 +68,14 @@ if (require.main === module) {
     if (error.code === 'EPIPE') process.exit(exitCode.yes);
     throw error;
   });
-  void main(process.argv.slice(2), process).then((code) => {
-    process.exitCode = code;
-  });
+  void main(process.argv.slice(2), process).then(
+    (code) => {
+      process.exitCode = code;
+    },
+    // A mistake in the code. Node's own exit code for that is 1, which scripts would take for an answer.
+    (error: unknown) => {
+      console.error(error);
+      process.exitCode = exitCode.failed;
+    },
+  );
 }
