@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { FaceRecognizer, type Face } from 'faiss-vision/face';
@@ -409,6 +411,25 @@ describe('models and convert', () => {
     expect(refused.code).toBe(3);
     expect(refused.stderr).toMatch(/^faiss-vision: ERR_WEIGHTS_MISMATCH: missing\.pt.*repeat_2\.3\.branch1\.1\.bn\.running_var/);
     expect(existsSync(join(folder, 'missing.safetensors'))).toBe(false);
+  });
+
+  it('downloads, and shows how far it is in a terminal', async () => {
+    const pt = readFileSync(join(folder, 'whole.pt'));
+    const server = createServer((_, response) => response.writeHead(200, { 'content-length': pt.length }).end(pt));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const env = {
+      FAISS_VISION_MODELS: join(folder, 'downloaded'),
+      FAISS_VISION_WEIGHTS_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      TERM: 'xterm',
+    };
+    const pty = 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)';
+    const { code, stdout } = await execute('python3', ['-c', pty, process.execPath, main, 'models', 'fetch', 'facenet-vggface2'], env);
+    expect(code).toBe(0);
+    expect(stdout).toContain('downloading 20180402-114759-vggface2.pt (4.1 MB)');
+    expect(stdout).toMatch(/download \[=*-*\] \d+ % \| \d.* of 4\.1 MB/);
+    expect(stdout).toContain(`facenet-vggface2 is at ${join(folder, 'downloaded', 'facenet-vggface2.safetensors')}`);
+    expect(stdout).toContain('No checksum is published');
+    await new Promise((resolve) => server.close(resolve));
   });
 
   it('stops quietly when its reader has seen enough', async () => {

@@ -70,14 +70,17 @@ async function list(io: Io, json: boolean): Promise<void> {
 
 async function fetchReleased(weights: ReleasedWeights, from: string | undefined, io: Io): Promise<void> {
   let bar: ProgressBar | undefined;
+  let announced = false;
   const stop = () => {
     bar?.stop();
     bar = undefined;
   };
   const onProgress = ({ step, file, done = 0, total, reason }: WeightsProgress) => {
     if (step === 'download') {
+      if (!announced) io.stderr.write(`  downloading ${file}${total === undefined ? '' : ` (${size(total)})`}\n`);
+      announced = true;
       // Without a length there is nothing to draw a bar against.
-      if (total !== undefined) (bar ??= progressBar(io, file, total)).update(done, total);
+      if (total !== undefined) (bar ??= progressBar(io, 'download', total, size)).update(done, total);
       return;
     }
     stop();

@@ -9,11 +9,17 @@ export interface ProgressBar {
 
 const none: ProgressBar = { update: () => {}, stop: () => {} };
 
-/** A bar on standard error in a terminal; elsewhere nothing. */
-export function progressBar({ stderr }: Io, what: string, total: number): ProgressBar {
+/**
+ * A bar on standard error in a terminal; elsewhere nothing.
+ * @param show how an amount is written
+ */
+export function progressBar({ stderr }: Io, what: string, total: number, show: (amount: number) => string = String): ProgressBar {
   if (!('isTTY' in stderr) || stderr.isTTY !== true) return none;
   const format = `  ${what} [{bar}] {percentage} % | {value} of {total} | {eta_formatted} left`;
-  const bar = new SingleBar({ stream: stderr, format, hideCursor: true, clearOnComplete: true, etaBuffer: 50 }, Presets.legacy);
+  // Nothing of the terminal is changed, so Ctrl-C has nothing to put back and may end the process at once.
+  const untouched = { hideCursor: false, linewrap: true, gracefulExit: false };
+  const formatValue = (value: number, _: unknown, type: string) => (type === 'value' || type === 'total' ? show(value) : String(value));
+  const bar = new SingleBar({ stream: stderr, format, formatValue, barsize: 20, clearOnComplete: true, etaBuffer: 50, ...untouched }, Presets.legacy);
   bar.start(total, 0);
   return {
     update(done, newTotal) {
