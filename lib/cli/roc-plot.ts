@@ -35,9 +35,9 @@ export async function plotRoc(roc: readonly RocPoint[], { title, subtitle, diffe
 
   const shapes: string[] = [];
   for (let i = 0; i <= decades; i++) {
-    const [at, value] = [x(10 ** -i), 10 ** -i];
+    const at = x(10 ** -i);
     shapes.push(`<path d="M${n(at)} ${PLOT.top}V${PLOT.bottom}" stroke="#e5e7eb"/>`);
-    shapes.push(text(i > 4 ? `1e-${i}` : String(value), at, PLOT.bottom + 28, 17, { anchor: 'middle', color: GREY }));
+    shapes.push(text((10 ** -i).toFixed(i), at, PLOT.bottom + 28, 17, { anchor: 'middle', color: GREY }));
   }
   for (let i = 0; i <= 10; i++) {
     const at = y(i / 10);
