@@ -1,10 +1,12 @@
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FaceRecognizer } from 'faiss-vision/face';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { photosFolder } from '../dist/models/cache';
-import { writeSafetensors } from '../dist/models/safetensors';
+import { weightsPath } from '../dist/face/weights';
+import { decodeSafetensors, writeSafetensors } from '../dist/models/safetensors';
 import { seededImage } from './support/seeded';
 import { facenetTensors, seededFacenet } from './support/seeded-weights';
 import { score } from './support/vectors';
@@ -164,6 +166,24 @@ describe('weights', () => {
       delete process.env.FAISS_VISION_MODELS;
     }
   });
+
+  it('as PyTorch saved them, converted once', async () => {
+    execFileSync('python3', [join(__dirname, 'fixtures/models/facenet_file.py'), join(__dirname, 'golden/facenet/facenet.json'), weights.folder]);
+    process.env.FAISS_VISION_MODELS = weights.folder;
+    try {
+      const whole = join(weights.folder, 'whole.pt');
+      const file = await weightsPath('facenet', whole);
+      const { tensors, metadata } = decodeSafetensors(readFileSync(file));
+      expect([tensors.size, metadata.model]).toEqual([602, 'facenet']);
+      const made = statSync(file).mtimeMs;
+      expect(await weightsPath('facenet', whole)).toBe(file);
+      expect(statSync(file).mtimeMs).toBe(made);
+      await expect(load(join(weights.folder, 'missing.pt'))).rejects.toMatchObject({ code: 'ERR_WEIGHTS_MISMATCH' });
+      await expect(load(join(weights.folder, 'nowhere.pt'))).rejects.toMatchObject({ code: 'ERR_WEIGHTS_NOT_FOUND' });
+    } finally {
+      delete process.env.FAISS_VISION_MODELS;
+    }
+  }, 60_000);
 
   it('of another network, cut, or without a layer', async () => {
     const tensors = facenetTensors();

@@ -115,7 +115,7 @@ export class FaceRecognizer {
    * Loads detector and recogniser and runs both once. Their weights are mapped into memory and packed.
    * @throws ERR_VISION_UNAVAILABLE without libtorch, ERR_UNKNOWN_MODEL, ERR_WEIGHTS_NOT_FOUND, ERR_WEIGHTS_CORRUPT,
    * ERR_WEIGHTS_MISMATCH for weights of another model, ERR_CUDA_UNAVAILABLE, ERR_UNSUPPORTED for bf16 without a processor or a model
-   * for it, ERR_INVALID_ARGUMENT
+   * for it, ERR_NOT_FINITE for weights whose features are no numbers, ERR_INVALID_ARGUMENT
    */
   static async load(options: FaceRecognizerOptions): Promise<FaceRecognizer> {
     const { model, weights, device = 'cpu', precision = 'fp32', minFaceSize, thresholds, maxFaces, margin } = options ?? {};
