@@ -1,3 +1,3 @@
 export { decode } from './decode';
-export { drawFaces, type DrawnFace } from './draw';
+export { drawFaces, packed, type DrawnFace } from './draw';
 export type { ImageInput, Pixels, RawImage } from './input';
