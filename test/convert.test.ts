@@ -250,6 +250,22 @@ describe('anything else', () => {
     expect(facenetVariables().map(({ name, shape }) => [name, shape])).toEqual(variables);
   });
 
+  it("FaceNet's state dict keeps its names and loses its classifier", async () => {
+    const variables = facenetVariables().map(({ name, shape }) => [name, shape]);
+    const script = join(__dirname, 'fixtures/models/facenet_file.py');
+    const write = (listed: unknown[]) => execFileSync('python3', [script, at('vggface2.pt')], { input: JSON.stringify(listed) });
+    write([...variables, ['logits.weight', [8631, 512]], ['logits.bias', [8631]]]);
+    const result = await convertWeights(at('vggface2.pt'), at('facenet.safetensors'));
+    expect(result).toMatchObject({ model: 'facenet', variables: 602, metadata: { model: 'facenet', source: 'vggface2.pt' } });
+    const { tensors, metadata } = decodeSafetensors(readFileSync(at('facenet.safetensors')));
+    expect(metadata).toEqual({ format: 'faiss-vision', model: 'facenet', source: 'vggface2.pt' });
+    expect([...tensors].map(([name, { shape }]) => [name, shape])).toEqual(variables);
+    for (const [i, { data }] of [...tensors.values()].entries()) expect([data.subarray(0, 4), data.subarray(-4)]).toEqual([f32(i), f32(i)].map((bytes) => Buffer.from(bytes)));
+    write(variables.filter(([name]) => name !== 'last_bn.running_var'));
+    await expect(convertWeights(at('vggface2.pt'), at('facenet.safetensors'))).rejects.toThrowError(error('ERR_WEIGHTS_MISMATCH', 'last_bn.running_var [512] of facenet is missing'));
+    for (const name of ['vggface2.pt', 'facenet.safetensors']) rmSync(at(name));
+  });
+
   it.each([
     ['empty.npy', '', 'ERR_WEIGHTS_CORRUPT', 'is empty'],
     ['text.npy', 'weights', 'ERR_WEIGHTS_FORMAT', 'no known format'],

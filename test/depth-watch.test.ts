@@ -74,7 +74,7 @@ describe('on a clock of its own', () => {
         if (!alert && map.coverage > 0.35) expected.push(`near ${number}`);
         if (alert && map.coverage <= 0.3) expected.push(`clear ${number}`);
         alert = alert ? map.coverage > 0.3 : map.coverage > 0.35;
-        expect(watch.alert).toBe(alert);
+        expect([watch.alert, watch.frame]).toEqual([alert, number + 1]);
       }
     })();
     await vi.advanceTimersByTimeAsync(60_000);

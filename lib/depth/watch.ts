@@ -39,6 +39,7 @@ export class DepthWatch extends EventEmitter<WatchEvents> implements AsyncIterab
   readonly #everyFrame: boolean;
   #newest: NewestFrame | undefined;
   #estimated = 0;
+  #frame = 0;
   #alert = false;
 
   /** @throws ERR_INVALID_ARGUMENT */
@@ -75,6 +76,11 @@ export class DepthWatch extends EventEmitter<WatchEvents> implements AsyncIterab
     return this.#estimated;
   }
 
+  /** Number of the frame that the last map is of, from 1 on; 0 before it. */
+  get frame(): number {
+    return this.#frame;
+  }
+
   /** Whether the last event was `near`. */
   get alert(): boolean {
     return this.#alert;
@@ -102,6 +108,7 @@ export class DepthWatch extends EventEmitter<WatchEvents> implements AsyncIterab
         const map = await Promise.race([aborted, estimate]);
         if (map === undefined || signal?.aborted) return;
         this.#estimated++;
+        this.#frame = frame.number;
         this.#tell(map);
         yield map;
       }
@@ -123,6 +130,11 @@ export class DepthWatch extends EventEmitter<WatchEvents> implements AsyncIterab
   }
 }
 
+interface Frame {
+  image: ImageInput;
+  number: number;
+}
+
 /** Reads a source in the background and holds no more than its newest frame. */
 class NewestFrame {
   received = 0;
@@ -131,7 +143,7 @@ class NewestFrame {
   readonly #stallAfter: number;
   readonly #everyFrame: boolean;
   #iterator: AsyncIterator<ImageInput> | undefined;
-  #frame: { image: ImageInput } | undefined;
+  #frame: Frame | undefined;
   #ended = false;
   #failure: { reason: unknown } | undefined;
   #stallTimer: NodeJS.Timeout | undefined;
@@ -150,7 +162,7 @@ class NewestFrame {
   }
 
   /** The newest frame that was not given out yet, once there is one; undefined at the end. */
-  async next(): Promise<{ image: ImageInput } | undefined> {
+  async next(): Promise<Frame | undefined> {
     for (;;) {
       const frame = this.#frame;
       if (frame) {
@@ -186,7 +198,7 @@ class NewestFrame {
         if (done) break;
         this.received++;
         if (this.#frame) this.dropped++;
-        this.#frame = { image: value };
+        this.#frame = { image: value, number: this.received };
         this.#changed();
         if (this.#everyFrame) await new Promise<void>((resolve) => (this.#taken = resolve));
         // A source that has its frames at hand must not keep everything else from running.

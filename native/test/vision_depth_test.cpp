@@ -24,7 +24,7 @@ std::vector<uint8_t> slope(int width, int height, bool across) {
 
 constexpr size_t kNumbers = size_t{3} * Fcrn::kInWidth * Fcrn::kInHeight;
 
-float at(const std::vector<float>& picture, int x, int y) { return picture[size_t(3 * (Fcrn::kInWidth * y + x))]; }
+float pixel(const std::vector<float>& picture, int x, int y) { return picture[size_t(3 * (Fcrn::kInWidth * y + x))]; }
 
 } // namespace
 
@@ -40,8 +40,8 @@ TEST(DepthScale, averagesWhatShrinks) {
     for (int y = 0; y < 228; y++) {
         for (int x = 0; x < 304; x++) {
             for (int c = 0; c < 3; c++) {
-                const auto pixel = [&](int dx, int dy) { return float(pixels[size_t(3 * (608 * (2 * y + dy) + 2 * x + dx) + c)]); };
-                ASSERT_NEAR(result[size_t(3 * (304 * y + x) + c)], (pixel(0, 0) + pixel(1, 0) + pixel(0, 1) + pixel(1, 1)) / 4, 1e-3);
+                const auto corner = [&](int dx, int dy) { return float(pixels[size_t(3 * (608 * (2 * y + dy) + 2 * x + dx) + c)]); };
+                ASSERT_NEAR(result[size_t(3 * (304 * y + x) + c)], (corner(0, 0) + corner(1, 0) + corner(0, 1) + corner(1, 1)) / 4, 1e-3);
             }
         }
     }
@@ -51,11 +51,11 @@ TEST(DepthScale, interpolatesWhatGrows) {
     // Four columns for one: centres lie at 1/8, 3/8, ... and the slope of 2 a pixel is one of 1/2.
     const std::vector<float> across = scaled(slope(76, 228, true), 76, 228), down = scaled(slope(304, 57, false), 304, 57);
     for (int i = 2; i < 226; i++) {
-        ASSERT_NEAR(at(across, i, 100), (i - 1.5f) / 2, 1e-3);
-        ASSERT_NEAR(at(down, 100, i), (i - 1.5f) / 2, 1e-3);
+        ASSERT_NEAR(pixel(across, i, 100), (i - 1.5f) / 2, 1e-3);
+        ASSERT_NEAR(pixel(down, 100, i), (i - 1.5f) / 2, 1e-3);
     }
-    for (const int edge : {0, 1}) EXPECT_EQ(at(across, edge, 0), 0); // nothing lies beyond the first centre
-    for (const int edge : {302, 303}) EXPECT_EQ(at(across, edge, 0), 150);
+    for (const int edge : {0, 1}) EXPECT_EQ(pixel(across, edge, 0), 0); // nothing lies beyond the first centre
+    for (const int edge : {302, 303}) EXPECT_EQ(pixel(across, edge, 0), 150);
 }
 
 TEST(DepthScale, mixesBoth) {
@@ -63,7 +63,7 @@ TEST(DepthScale, mixesBoth) {
     const std::vector<uint8_t> pixels = slope(608, 114, false);
     const std::vector<float> result = scaled(pixels, 608, 114);
     ASSERT_EQ(result.size(), kNumbers);
-    for (int y = 1; y < 227; y++) ASSERT_NEAR(at(result, 77, y), y - 0.5f, 1e-3);
+    for (int y = 1; y < 227; y++) ASSERT_NEAR(pixel(result, 77, y), y - 0.5f, 1e-3);
 }
 
 TEST(DepthScale, takesOnePixel) {
