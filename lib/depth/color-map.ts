@@ -3,10 +3,10 @@ const COLORS = {
   grey: ['#000000', '#ffffff'],
   heat: ['#000000', '#c81400', '#ffb400', '#ffffff'],
   viridis: ['#440154', '#472d7b', '#3b528b', '#2c728e', '#21918c', '#28ae80', '#5ec962', '#addc30', '#fde725'],
-} as const;
+} as const satisfies Record<ColorMap, readonly string[]>;
 
 /** `'grey'`: black to white, as in the article. `'heat'`: black, red, yellow, white. `'viridis'`: matplotlib's, dark blue to yellow. */
-export type ColorMap = keyof typeof COLORS;
+export type ColorMap = 'grey' | 'heat' | 'viridis';
 
 export const COLOR_MAPS = Object.keys(COLORS) as ColorMap[];
 

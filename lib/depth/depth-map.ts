@@ -58,8 +58,14 @@ export class DepthMap {
   /** The readings, the smallest as 0 and the largest as 1. 0 where there is no reading, and everywhere where all readings are equal. */
   normalised(): Float32Array {
     const { min, max } = this.#range();
-    const span = max - min;
-    return Float32Array.from(this.values, (value) => (isReading(value) && span > 0 ? (value - min) / span : 0));
+    const normalised = new Float32Array(this.values.length);
+    if (!(max > min)) return normalised;
+    // Plain loops here and below: typed arrays' iterators and callbacks take longer than everything else around the network.
+    for (let i = 0; i < normalised.length; i++) {
+      const value = this.values[i]!;
+      if (isReading(value)) normalised[i] = (value - min) / (max - min);
+    }
+    return normalised;
   }
 
   /** 1 for a cell in the nearer half of the readings' range, else 0: `normalised()` of at least 0.5, or at most 0.5 where low is near. */
@@ -68,16 +74,19 @@ export class DepthMap {
     const mask = new Uint8Array(this.values.length);
     if (!(max > min)) return mask; // readings that are all equal have no nearer half
     const normalised = this.normalised();
-    for (const [i, value] of this.values.entries()) {
+    for (let i = 0; i < mask.length; i++) {
       const near = this.nearIs === 'high' ? normalised[i]! >= 0.5 : normalised[i]! <= 0.5;
-      mask[i] = isReading(value) && near ? 1 : 0;
+      mask[i] = near && isReading(this.values[i]!) ? 1 : 0;
     }
     return mask;
   }
 
   /** The mask's share of all cells (20,480 of them), 0 to 1. */
   get coverage(): number {
-    return this.mask().reduce((sum, cell) => sum + cell, 0) / this.values.length;
+    const mask = this.mask();
+    let sum = 0;
+    for (let i = 0; i < mask.length; i++) sum += mask[i]!;
+    return sum / mask.length;
   }
 
   /** Whether something is near: `coverage` above 0.35. */
@@ -94,7 +103,8 @@ export class DepthMap {
   async toPng(options: DrawOptions = {}): Promise<Buffer> {
     const { size = { width: this.width, height: this.height }, colorMap = 'grey' } = options;
     const drawn = await this.#draw(size.width, size.height, colorMap);
-    return drawn.png().toBuffer();
+    // Half the time of the default level and a tenth more bytes.
+    return drawn.png({ compressionLevel: 3 }).toBuffer();
   }
 
   /**
@@ -145,8 +155,8 @@ export class DepthMap {
     const colors = palette(colorMap);
     const normalised = this.normalised();
     const pixels = new Uint8Array(4 * normalised.length);
-    for (const [i, value] of this.values.entries()) {
-      if (!isReading(value)) continue;
+    for (let i = 0; i < normalised.length; i++) {
+      if (!isReading(this.values[i]!)) continue;
       const nearness = this.nearIs === 'high' ? normalised[i]! : 1 - normalised[i]!;
       const color = 3 * Math.round(255 * nearness);
       pixels[4 * i] = colors[color]!;
@@ -160,7 +170,8 @@ export class DepthMap {
   /** The smallest and the largest reading; Infinity and -Infinity where there is none. */
   #range(): { min: number; max: number } {
     let [min, max] = [Infinity, -Infinity];
-    for (const value of this.values) {
+    for (let i = 0; i < this.values.length; i++) {
+      const value = this.values[i]!;
       if (!isReading(value)) continue;
       if (value < min) min = value;
       if (value > max) max = value;
