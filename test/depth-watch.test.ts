@@ -161,6 +161,16 @@ describe('the end', () => {
     expect(performance.now() - begin).toBeLessThan(1500);
   });
 
+  it('a source that fails because of the same signal is no failure', async () => {
+    const stop = new AbortController();
+    async function* obedient() {
+      yield frame(1);
+      await new Promise((_, reject) => stop.signal.addEventListener('abort', () => reject(stop.signal.reason as Error)));
+    }
+    setTimeout(() => stop.abort(), 30);
+    expect(await collect(obedient(), { signal: stop.signal })).toMatchObject({ seen: [1], failure: undefined });
+  });
+
   it('break lets the source go, and the watch is over', async () => {
     let closed = false;
     async function* endless() {

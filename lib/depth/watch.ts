@@ -112,6 +112,9 @@ export class DepthWatch extends EventEmitter<WatchEvents> implements AsyncIterab
         this.#tell(map);
         yield map;
       }
+    } catch (error) {
+      // A source that heeds the same signal fails when it fires; that is the end which was asked for.
+      if (!signal?.aborted) throw error;
     } finally {
       signal?.removeEventListener('abort', abort);
       newest.stop();
