@@ -64,7 +64,10 @@ describe('--watch', () => {
     for (const [boundary, lengths, piece] of [['frame', true, 7], ['--x', false, 1000], ['frame', true, 1e6]] as const) {
       const line = `--${boundary.replace(/^--/, '')}`;
       const body = Buffer.concat([
-        ...pictures.flatMap((picture) => [Buffer.from(`${line}\r\nContent-Type: image/jpeg\r\n${lengths ? `Content-Length: ${picture.length}\r\n` : ''}\r\n`), picture, Buffer.from('\r\n')]),
+        ...pictures.flatMap((picture) => {
+          const length = lengths ? `Content-Length: ${picture.length}\r\n` : '';
+          return [Buffer.from(`${line}\r\nContent-Type: image/jpeg\r\n${length}\r\n`), picture, Buffer.from('\r\n')];
+        }),
         Buffer.from(`${line}--\r\n`),
       ]);
       const server = createServer((_, response) => {

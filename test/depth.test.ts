@@ -151,7 +151,8 @@ describe('a map', () => {
     const pixels = async (map: DepthMap) => [...(await sharp(await map.toPng()).raw().toBuffer())];
     expect(await pixels(small())).toEqual([0, 0, 0, 255, 255, 255, 255, 255, 128, 128, 128, 255, 0, 0, 0, 0, 0, 0, 0, 0, 96, 96, 96, 255]);
     expect((await pixels(small('low'))).slice(0, 8)).toEqual([255, 255, 255, 255, 0, 0, 0, 255]);
-    expect([...(await sharp(await small().toPng({ colorMap: 'viridis' })).raw().toBuffer())].slice(0, 8)).toEqual([68, 1, 84, 255, 253, 231, 37, 255]);
+    const viridis = await sharp(await small().toPng({ colorMap: 'viridis' })).raw().toBuffer();
+    expect([...viridis.subarray(0, 8)]).toEqual([68, 1, 84, 255, 253, 231, 37, 255]);
   });
 
   it("is drawn at the photo's size and beside it", async () => {

@@ -64,7 +64,9 @@ async function run(args: string[], io: Io): Promise<number> {
   }
   if (values.watch !== undefined && (photos.length > 0 || values.out !== undefined)) return wrong(io, '--watch takes no photos and no --out');
   if (values.watch === undefined && photos.length === 0) return wrong(io, 'no photo was named');
-  if (values['color-map'] !== undefined && !COLOR_MAPS.includes(values['color-map'] as ColorMap)) return wrong(io, `--color-map is one of ${COLOR_MAPS.join(', ')}`);
+  if (values['color-map'] !== undefined && !COLOR_MAPS.includes(values['color-map'] as ColorMap)) {
+    return wrong(io, `--color-map is one of ${COLOR_MAPS.join(', ')}`);
+  }
   if (values.weights === undefined) return wrong(io, 'no weights were named');
   try {
     const depth = await DepthEstimator.load({
@@ -93,7 +95,10 @@ function wrong(io: Io, message: string): number {
 
 async function estimate(depth: DepthEstimator, photos: string[], values: Values, io: Io): Promise<void> {
   const { out } = values;
-  const files = photos.map((photo) => (out === undefined ? undefined : photos.length === 1 ? out : path.join(out, `${path.parse(photo).name}.depth.png`)));
+  const files = photos.map((photo) => {
+    if (out === undefined || photos.length === 1) return out;
+    return path.join(out, `${path.parse(photo).name}.depth.png`);
+  });
   const twice = files.find((file, i) => file !== undefined && files.indexOf(file) !== i);
   if (twice !== undefined) throw new FaissVisionError('ERR_INVALID_ARGUMENT', `two photos would be drawn into ${twice}`);
   if (out !== undefined && photos.length > 1) await fs.mkdir(out, { recursive: true });
@@ -104,7 +109,8 @@ async function estimate(depth: DepthEstimator, photos: string[], values: Values,
     if (file !== undefined) {
       const colorMap = (values['color-map'] ?? 'grey') as ColorMap;
       const { width, height } = pixels;
-      await fs.writeFile(file, await (values['side-by-side'] ? map.sideBySide(pixels, { colorMap }) : map.toPng({ colorMap, size: { width, height } })));
+      const drawn = values['side-by-side'] ? map.sideBySide(pixels, { colorMap }) : map.toPng({ colorMap, size: { width, height } });
+      await fs.writeFile(file, await drawn);
     }
     tell(map, photo, values, io, file === undefined ? {} : { out: file });
   }
@@ -133,7 +139,8 @@ async function watch(depth: DepthEstimator, source: string, values: Values, io: 
 function tell(map: DepthMap, name: string, { json }: Values, io: Io, more: Record<string, unknown>): void {
   const { coverage, near, seeded } = map;
   if (json) {
-    io.stdout.write(`${JSON.stringify({ ...('frame' in more ? {} : { photo: name }), ...more, near, coverage, ...(seeded ? { seeded: 'no real depth' } : {}) })}\n`);
+    const first = 'frame' in more ? {} : { photo: name };
+    io.stdout.write(`${JSON.stringify({ ...first, ...more, near, coverage, ...(seeded ? { seeded: 'no real depth' } : {}) })}\n`);
     return;
   }
   const event = more.event ? `  ${String(more.event).toUpperCase()}` : '';

@@ -50,7 +50,8 @@ async function* capturedFrames(source: number | string): AsyncGenerator<ImageInp
   try {
     opencv = require('@u4/opencv4nodejs') as OpenCv;
   } catch (cause) {
-    throw new FaissVisionError('ERR_OPENCV_UNAVAILABLE', `"${source}": cameras and films need the package @u4/opencv4nodejs, which cannot be loaded`, { cause });
+    const message = `"${source}": cameras and films need the package @u4/opencv4nodejs, which cannot be loaded`;
+    throw new FaissVisionError('ERR_OPENCV_UNAVAILABLE', message, { cause });
   }
   const capture = new opencv.VideoCapture(source);
   try {
@@ -75,7 +76,8 @@ export async function* mjpegFrames(url: string): AsyncGenerator<Uint8Array> {
     const type = response.headers.get('content-type') ?? '';
     const boundary = /^multipart\/x-mixed-replace\b.*;\s*boundary="?([^";]+)"?/i.exec(type)?.[1];
     if (!response.ok || !response.body || boundary === undefined) {
-      throw new FaissVisionError('ERR_SOURCE_NOT_FOUND', `${url} answers ${response.status} with "${type}", expected an MJPEG stream (multipart/x-mixed-replace)`);
+      const got = `${response.status} with "${type}"`;
+      throw new FaissVisionError('ERR_SOURCE_NOT_FOUND', `${url} answers ${got}, expected an MJPEG stream (multipart/x-mixed-replace)`);
     }
     // Some cameras write the dashes into the header as well.
     const line = Buffer.from(`--${boundary.replace(/^--/, '')}`);
@@ -86,7 +88,9 @@ export async function* mjpegFrames(url: string): AsyncGenerator<Uint8Array> {
         pending = part.rest;
         if (part.content.length > 0) yield part.content;
       }
-      if (pending.length > MAX_FRAME_BYTES) throw new FaissVisionError('ERR_IMAGE_TOO_LARGE', `${url} sends a frame of more than ${MAX_FRAME_BYTES} bytes`);
+      if (pending.length > MAX_FRAME_BYTES) {
+        throw new FaissVisionError('ERR_IMAGE_TOO_LARGE', `${url} sends a frame of more than ${MAX_FRAME_BYTES} bytes`);
+      }
     }
   } finally {
     stop.abort();

@@ -106,7 +106,8 @@ async function checkpointIndex(input: string): Promise<string | undefined> {
   if (stat?.isDirectory()) {
     const found = (await fs.readdir(input)).filter((name) => name.endsWith('.index')).sort();
     if (found.length === 1) return path.join(input, found[0]!);
-    throw new FaissVisionError('ERR_WEIGHTS_NOT_FOUND', `${input}: a folder with ${found.length} files that end in .index, expected one checkpoint's`);
+    const message = `${input}: a folder with ${found.length} files that end in .index, expected one checkpoint's`;
+    throw new FaissVisionError('ERR_WEIGHTS_NOT_FOUND', message);
   }
   const data = /\.data-\d{5}-of-\d{5}$/;
   const index = input.endsWith('.index') ? input : `${input.replace(data, '')}.index`;

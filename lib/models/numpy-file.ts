@@ -57,7 +57,8 @@ export function isNumpyFile(bytes: Uint8Array): boolean {
  */
 export function readNumpyDictionary(bytes: Uint8Array, name: string): TensorMap {
   const corrupt = (what: string) => new FaissVisionError('ERR_WEIGHTS_CORRUPT', `${name}: ${what}`);
-  const format = (what: string) => new FaissVisionError('ERR_WEIGHTS_FORMAT', `${name}: ${what}, expected a dictionary of layers as numpy.save writes one`);
+  const format = (what: string) =>
+    new FaissVisionError('ERR_WEIGHTS_FORMAT', `${name}: ${what}, expected a dictionary of layers as numpy.save writes one`);
 
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (!isNumpyFile(file)) throw format('no .npy file');

@@ -22,15 +22,25 @@ const u32 = (value: number) => {
 };
 
 /** `numpy.save` of a dictionary, as Python 2 (bytes as str) or 3 (as bytes) pickles it. `of` gives an array's dtype and data order. */
-export function* npy(tensors: Iterable<Numbers>, python: 2 | 3 = 3, dtype = 'f4', fortran = false, module = 'numpy.core.multiarray'): Generator<Buffer> {
+export function* npy(
+  tensors: Iterable<Numbers>,
+  python: 2 | 3 = 3,
+  dtype = 'f4',
+  fortran = false,
+  module = 'numpy.core.multiarray',
+): Generator<Buffer> {
   const head = "{'descr': '|O', 'fortran_order': False, 'shape': (), }".padEnd(117) + '\n';
   yield text(`\x93NUMPY\x01\x00${String.fromCharCode(head.length & 255, head.length >> 8)}${head}`);
-  const string = (value: string) => (python === 2 ? Buffer.concat([text('U'), Buffer.of(value.length), text(value)]) : Buffer.concat([text('X'), u32(value.length), text(value)]));
+  const string = (value: string) =>
+    Buffer.concat(python === 2 ? [text('U'), Buffer.of(value.length), text(value)] : [text('X'), u32(value.length), text(value)]);
   const bytes = (length: number) => Buffer.concat([text(python === 2 ? 'T' : 'B'), u32(length)]);
   const integer = (value: number) => Buffer.concat([text('J'), u32(value >>> 0)]);
-  const dtypeOf = (code: string, order: string) =>
-    Buffer.concat([text('cnumpy\ndtype\n'), string(code), text('K\x00K\x01\x87R(K\x03'), string(order), text('NNN'), integer(-1), integer(-1), text('K\x00tb')]);
-  const array = Buffer.concat([text(`c${module}\n_reconstruct\ncnumpy\nndarray\nK\x00\x85`), python === 2 ? string('b') : text('C\x01b'), text('\x87R')]);
+  const dtypeOf = (code: string, order: string) => {
+    const state = [text('(K\x03'), string(order), text('NNN'), integer(-1), integer(-1), text('K\x00tb')];
+    return Buffer.concat([text('cnumpy\ndtype\n'), string(code), text('K\x00K\x01\x87R'), ...state]);
+  };
+  const made = text(`c${module}\n_reconstruct\ncnumpy\nndarray\nK\x00\x85`);
+  const array = Buffer.concat([made, python === 2 ? string('b') : text('C\x01b'), text('\x87R')]);
 
   yield text(`\x80${String.fromCharCode(python)}`);
   yield Buffer.concat([array, text('(K\x01)'), dtypeOf('O8', '|'), text('\x89]}(')]);
@@ -39,7 +49,8 @@ export function* npy(tensors: Iterable<Numbers>, python: 2 | 3 = 3, dtype = 'f4'
     const [next, parameter] = name.split('/') as [string, string];
     if (next !== layer) yield Buffer.concat([text(layer === undefined ? '' : 'u'), string(next), text('}(')]);
     layer = next;
-    yield Buffer.concat([string(parameter), array, text('(K\x01('), ...shape.map(integer), text('t'), dtypeOf(dtype, '<'), text(fortran ? '\x88' : '\x89'), bytes(data.length)]);
+    const state = [text('(K\x01('), ...shape.map(integer), text('t'), dtypeOf(dtype, '<'), text(fortran ? '\x88' : '\x89')];
+    yield Buffer.concat([string(parameter), array, ...state, bytes(data.length)]);
     yield Buffer.from(data.buffer, data.byteOffset, data.byteLength);
     yield text('tb');
   }
@@ -133,14 +144,31 @@ export interface CoreMlOptions {
 }
 
 /** A Core ML model of these layers. */
-export function* coreMl(layers: readonly CoreMlLayer[], { epsilon = 1e-4, half = false, bgr = false, bias = 0 }: CoreMlOptions = {}): Generator<Buffer> {
+export function* coreMl(layers: readonly CoreMlLayer[], options: CoreMlOptions = {}): Generator<Buffer> {
+  const { epsilon = 1e-4, half = false, bgr = false, bias = 0 } = options;
   const weights = (bytes: Uint8Array) => field(half ? 2 : 1, bytes);
   const message = ({ name, kind, shape, numbers }: CoreMlLayer): Buffer => {
     const params =
       kind === 'convolution'
-        ? [field(1, shape[0]!), field(2, shape[1]!), field(10, 1), field(20, Buffer.concat([varint(shape[2]!), varint(shape[3]!)])), field(70, numbers.bias ? 1 : 0), field(90, weights(numbers.weights!)), ...(numbers.bias ? [field(91, weights(numbers.bias))] : [])]
-        : [field(1, shape[0]!), fixed32(10, float(epsilon)), field(15, weights(numbers.gamma!)), field(16, weights(numbers.beta!)), field(17, weights(numbers.mean!)), field(18, weights(numbers.variance!))];
-    return field(1, Buffer.concat([field(1, name), field(2, 'from'), field(3, 'to'), field(kind === 'convolution' ? 100 : 160, Buffer.concat(params))]));
+        ? [
+            field(1, shape[0]!),
+            field(2, shape[1]!),
+            field(10, 1),
+            field(20, Buffer.concat([varint(shape[2]!), varint(shape[3]!)])),
+            field(70, numbers.bias ? 1 : 0),
+            field(90, weights(numbers.weights!)),
+            ...(numbers.bias ? [field(91, weights(numbers.bias))] : []),
+          ]
+        : [
+            field(1, shape[0]!),
+            fixed32(10, float(epsilon)),
+            field(15, weights(numbers.gamma!)),
+            field(16, weights(numbers.beta!)),
+            field(17, weights(numbers.mean!)),
+            field(18, weights(numbers.variance!)),
+          ];
+    const layer = field(kind === 'convolution' ? 100 : 160, Buffer.concat(params));
+    return field(1, Buffer.concat([field(1, name), field(2, 'from'), field(3, 'to'), layer]));
   };
   const scaler = field(2, Buffer.concat([field(1, 'image'), field(10, Buffer.concat([fixed32(10, float(1)), fixed32(22, float(bias))]))]));
   const image = Buffer.concat([field(1, 304), field(2, 228), field(3, bgr ? 30 : 20)]);
