@@ -210,7 +210,17 @@ export interface NativeFaceRecognizer {
   close(): Promise<void>;
 }
 
+export interface NativeDepthEstimator {
+  /** `near` and `source` are the weights file's metadata, empty where it has none. */
+  load(): Promise<{ width: number; height: number; near: string; source: string }>;
+  warmUp(image: NativeImage): Promise<void>;
+  /** height x width numbers. */
+  estimate(image: NativeImage): Promise<Float32Array>;
+  close(): Promise<void>;
+}
+
 export interface VisionAddon extends CommonAddon {
+  DepthEstimator: new (options: { weights: string; precision: string }) => NativeDepthEstimator;
   FaceRecognizer: new (options: NativeFaceRecognizerOptions) => NativeFaceRecognizer;
   info(): { torch: string; threads: number };
 }

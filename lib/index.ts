@@ -1,2 +1,3 @@
 export * from './ann';
+export * from './depth';
 export * from './face';

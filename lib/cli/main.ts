@@ -3,13 +3,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, type Io, UsageError, complain, exitCode, isTold } from './command';
 import { convert } from './convert';
+import { depth } from './depth';
 import { detect } from './detect';
 import { embed } from './embed';
 import { evaluate } from './evaluate';
 import { models } from './models';
 import { verify } from './verify';
 
-const commands: readonly Command[] = [detect, embed, verify, evaluate, models, convert];
+const commands: readonly Command[] = [detect, embed, verify, evaluate, depth, models, convert];
 
 // What a library refuses because of an option's value is a mistake in the call, not in a file.
 const usageCodes = ['ERR_USAGE', 'ERR_INVALID_ARGUMENT', 'ERR_UNKNOWN_MODEL'];

@@ -124,7 +124,7 @@ function inkOn(color: string): string {
 }
 
 /** A copy with red first and no gaps between rows, as sharp wants it; nobody can change it while sharp reads. */
-function packed({ data, width, height, channels, order, stride }: Pixels): Uint8Array {
+export function packed({ data, width, height, channels, order, stride }: Pixels): Uint8Array {
   const row = width * channels;
   const out = new Uint8Array(row * height);
   for (let y = 0; y < height; y++) out.set(data.subarray(y * stride, y * stride + row), y * row);

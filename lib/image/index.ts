@@ -1,4 +1,4 @@
 export { decode } from './decode';
-export { drawFaces, type DrawnFace } from './draw';
+export { drawFaces, packed, type DrawnFace } from './draw';
 export type { ImageInput, Pixels, RawImage } from './input';
 export type { MatLike } from './mat';

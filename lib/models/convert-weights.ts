@@ -1,51 +1,135 @@
 import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
 import { FaissVisionError } from '../error';
+import { openCheckpoint } from './checkpoint';
+import { isCoreMl, readCoreMl } from './coreml';
 import { facenetVariables } from './facenet-variables';
+import { fcrnVariables, type Variable } from './fcrn-variables';
 import { isMissing } from './files';
-import { writeSafetensors } from './safetensors';
-import type { Tensor } from './tensor';
+import { isNumpyFile, readNumpyDictionary } from './numpy-file';
+import { streamSafetensors } from './safetensors-stream';
+import { type SourceTensors, toFloat32 } from './source';
+import type { TensorMap } from './tensor';
 import { readTorchFile } from './torch-file';
+import { Zip } from './zip';
 
-/** Called as variables are converted. */
+/** Called as variables are written. */
 export type OnConvert = (progress: { done: number; total: number }) => void;
 
 export interface ConvertedWeights {
-  model: 'facenet';
+  model: 'fcrn' | 'facenet';
   /** How many variables were written. */
   variables: number;
-  /** The file's metadata. */
+  /** The file's metadata: model, source, and for FCRN which way is near and the unit where they are known. */
   metadata: Record<string, string>;
 }
 
+interface Source {
+  model: ConvertedWeights['model'];
+  tensors: SourceTensors;
+  metadata: Record<string, string>;
+}
+
+/** The authors' weights were trained on NYU Depth v2, whose depths are metres. */
+const METRES = { near: 'low', unit: 'metres' };
+/** In the article, which runs Apple's file, a high value is near. */
+const ARTICLE = { near: 'high' };
+
+const KNOWN =
+  "FCRN's weights as .npy (NYU_ResNet-UpProj.npy), as a TensorFlow checkpoint (its .index beside its .data files) or as Core ML " +
+  '(FCRN.mlmodel), or FaceNet as a PyTorch state dict (.pt)';
+
 /**
- * Turns a PyTorch file with the state dict of facenet-pytorch's InceptionResnetV1 into this project's safetensors, which
- * keeps the variables' names. What the network does not need (the classifier, training's counters) is dropped. Nothing of
- * the file is ever executed.
+ * Turns the weights of FCRN or FaceNet, in the formats in which others give them away, into this package's own: one
+ * safetensors file under the variables' original names. What the input is shows in its content, not in its name. Nothing in
+ * it is ever executed. Takes about as much memory as the input has bytes; a checkpoint, only its largest variable.
  *
- * @throws ERR_WEIGHTS_NOT_FOUND, ERR_WEIGHTS_MISMATCH naming the variable that is missing or wrong, and what
- *   `readTorchFile` throws
+ * @param input a file; of a checkpoint any of its files, their common beginning, or the folder that it lies in
+ * @param output written whole or not at all
+ * @throws ERR_WEIGHTS_NOT_FOUND, ERR_WEIGHTS_FORMAT for what is none of these, ERR_WEIGHTS_CORRUPT, ERR_WEIGHTS_UNSAFE,
+ * ERR_WEIGHTS_MISMATCH for another network, with the first variable that is missing, ERR_ARCHIVE_CORRUPT
  */
 export async function convertWeights(input: string, output: string, onProgress: OnConvert = () => {}): Promise<ConvertedWeights> {
-  const bytes = await fs.readFile(input).catch((cause: unknown) => {
-    if (!isMissing(cause)) throw cause;
-    throw new FaissVisionError('ERR_WEIGHTS_NOT_FOUND', `${input} cannot be read: there is no such file`, { cause });
-  });
-  const found = readTorchFile(bytes, input);
-  const tensors = new Map<string, Tensor>();
-  const expected = facenetVariables();
-  for (const [name, shape] of expected) {
-    const tensor = found.get(name);
-    const wanted = `${name} [${shape.join(', ')}]`;
-    if (!tensor) throw new FaissVisionError('ERR_WEIGHTS_MISMATCH', `${input}: the variable ${wanted} of facenet is missing`);
-    if (tensor.dtype !== 'F32' || tensor.shape.join() !== shape.join()) {
-      const message = `${input}: ${name} is ${tensor.dtype} [${tensor.shape.join(', ')}], expected F32 ${wanted} of facenet`;
-      throw new FaissVisionError('ERR_WEIGHTS_MISMATCH', message);
+  for (const [name, value] of [['input', input], ['output', output]] as const) {
+    if (typeof value !== 'string' || value === '') {
+      throw new FaissVisionError('ERR_INVALID_ARGUMENT', `\`${name}\` must be a path, got ${String(value)}`);
     }
-    tensors.set(name, tensor);
-    onProgress({ done: tensors.size, total: expected.size });
   }
-  const metadata = { format: 'faiss-vision', model: 'facenet', source: path.basename(input) };
-  await writeSafetensors(output, { tensors, metadata });
-  return { model: 'facenet', variables: tensors.size, metadata };
+  const { model, tensors, metadata } = await open(input);
+  const variables = model === 'fcrn' ? fcrnVariables() : facenetVariables();
+  for (const variable of variables) requireVariable(tensors, variable, model, input);
+  const streamed = variables.map(({ name, shape }) => {
+    const { dtype, data } = tensors.get(name)!;
+    return { name, shape, dtype: 'F32' as const, data: async () => toFloat32({ dtype, shape, data: await data() }, name) };
+  });
+  const about = { format: 'faiss-vision', model, ...metadata };
+  await streamSafetensors(output, streamed, about, (done) => onProgress({ done, total: variables.length }));
+  return { model, variables: variables.length, metadata: about };
+}
+
+function requireVariable(tensors: SourceTensors, { name, shape }: Variable, model: string, input: string): void {
+  const found = tensors.get(name);
+  const wanted = `${name} [${shape.join(', ')}]`;
+  if (!found) throw new FaissVisionError('ERR_WEIGHTS_MISMATCH', `${input}: the variable ${wanted} of ${model} is missing`);
+  if (found.shape.length !== shape.length || found.shape.some((extent, axis) => extent !== shape[axis])) {
+    throw new FaissVisionError('ERR_WEIGHTS_MISMATCH', `${input}: ${name} has shape [${found.shape.join(', ')}], expected ${wanted} of ${model}`);
+  }
+}
+
+async function open(input: string): Promise<Source> {
+  const index = await checkpointIndex(input);
+  if (index) return { model: 'fcrn', tensors: await openCheckpoint(index), metadata: { source: sourceOf(index), ...METRES } };
+
+  const file = await read(input);
+  const source = sourceOf(input);
+  if (isNumpyFile(file)) return { model: 'fcrn', tensors: lazy(readNumpyDictionary(file, input)), metadata: { source, ...METRES } };
+  if (Zip.matches(file) || file[0] === 0x80) {
+    const tensors = [...readTorchFile(file, input)].filter(([name]) => !name.startsWith('logits.'));
+    return { model: 'facenet', tensors: lazy(new Map(tensors)), metadata: { source } };
+  }
+  if (isCoreMl(file)) return { model: 'fcrn', tensors: readCoreMl(file, input), metadata: { source, ...ARTICLE } };
+  if (file.length === 0) throw new FaissVisionError('ERR_WEIGHTS_CORRUPT', `${input}: the file is empty, expected ${KNOWN}`);
+  throw new FaissVisionError('ERR_WEIGHTS_FORMAT', `${input}: its content is of no known format, expected ${KNOWN}`);
+}
+
+function lazy(tensors: TensorMap): SourceTensors {
+  return new Map([...tensors].map(([name, { dtype, shape, data }]) => [name, { dtype, shape, data: () => data }]));
+}
+
+function sourceOf(file: string): string {
+  return path.basename(file);
+}
+
+/** The index of the checkpoint that a path means, if it means one. */
+async function checkpointIndex(input: string): Promise<string | undefined> {
+  const stat = await statOf(input);
+  if (stat?.isDirectory()) {
+    const found = (await fs.readdir(input)).filter((name) => name.endsWith('.index')).sort();
+    if (found.length === 1) return path.join(input, found[0]!);
+    const message = `${input}: a folder with ${found.length} files that end in .index, expected one checkpoint's`;
+    throw new FaissVisionError('ERR_WEIGHTS_NOT_FOUND', message);
+  }
+  const data = /\.data-\d{5}-of-\d{5}$/;
+  const index = input.endsWith('.index') ? input : `${input.replace(data, '')}.index`;
+  if (index === input) return stat ? index : undefined;
+  if (data.test(input) || !stat) return (await statOf(index)) ? index : undefined;
+  return undefined;
+}
+
+async function statOf(file: string) {
+  try {
+    return await fs.stat(file);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+async function read(file: string): Promise<Buffer> {
+  try {
+    return await fs.readFile(file);
+  } catch (error) {
+    const why = isMissing(error) ? 'there is no such file' : (error as Error).message;
+    throw new FaissVisionError('ERR_WEIGHTS_NOT_FOUND', `${file} cannot be read: ${why}`, { cause: error });
+  }
 }

@@ -1,61 +1,49 @@
-/**
- * Every variable of facenet-pytorch's InceptionResnetV1 without its classifier, in the order of its state dict, with
- * its shape (https://github.com/timesler/facenet-pytorch, models/inception_resnet_v1.py).
- */
-export function facenetVariables(): Map<string, number[]> {
-  const variables = new Map<string, number[]>();
-  const norm = (name: string, channels: number) => {
-    for (const part of ['weight', 'bias', 'running_mean', 'running_var']) variables.set(`${name}.${part}`, [channels]);
-  };
-  const basic = (name: string, from: number, to: number, height: number, width = height) => {
-    variables.set(`${name}.conv.weight`, [to, from, height, width]);
-    norm(`${name}.bn`, to);
-  };
-  /** The convolution with a bias at the end of a residual block. */
-  const up = (name: string, from: number, to: number) => {
-    variables.set(`${name}.conv2d.weight`, [to, from, 1, 1]);
-    variables.set(`${name}.conv2d.bias`, [to]);
-  };
-  /** A block with one branch of 1 x 1 and one of 1 x 1, 1 x length and length x 1. */
-  const longBlock = (name: string, channels: number, inner: number, length: number) => {
-    basic(`${name}.branch0`, channels, inner, 1);
-    basic(`${name}.branch1.0`, channels, inner, 1);
-    basic(`${name}.branch1.1`, inner, inner, 1, length);
-    basic(`${name}.branch1.2`, inner, inner, length, 1);
-    up(name, 2 * inner, channels);
-  };
+import type { Variable } from './fcrn-variables';
 
-  basic('conv2d_1a', 3, 32, 3);
-  basic('conv2d_2a', 32, 32, 3);
-  basic('conv2d_2b', 32, 64, 3);
-  basic('conv2d_3b', 64, 80, 1);
-  basic('conv2d_4a', 80, 192, 3);
-  basic('conv2d_4b', 192, 256, 3);
-  for (let i = 0; i < 5; i++) {
-    const name = `repeat_1.${i}`;
-    basic(`${name}.branch0`, 256, 32, 1);
-    basic(`${name}.branch1.0`, 256, 32, 1);
-    basic(`${name}.branch1.1`, 32, 32, 3);
-    basic(`${name}.branch2.0`, 256, 32, 1);
-    basic(`${name}.branch2.1`, 32, 32, 3);
-    basic(`${name}.branch2.2`, 32, 32, 3);
-    up(name, 96, 256);
-  }
-  basic('mixed_6a.branch0', 256, 384, 3);
-  basic('mixed_6a.branch1.0', 256, 192, 1);
-  basic('mixed_6a.branch1.1', 192, 192, 3);
-  basic('mixed_6a.branch1.2', 192, 256, 3);
-  for (let i = 0; i < 10; i++) longBlock(`repeat_2.${i}`, 896, 128, 7);
-  basic('mixed_7a.branch0.0', 896, 256, 1);
-  basic('mixed_7a.branch0.1', 256, 384, 3);
-  basic('mixed_7a.branch1.0', 896, 256, 1);
-  basic('mixed_7a.branch1.1', 256, 256, 3);
-  basic('mixed_7a.branch2.0', 896, 256, 1);
-  basic('mixed_7a.branch2.1', 256, 256, 3);
-  basic('mixed_7a.branch2.2', 256, 256, 3);
-  for (let i = 0; i < 5; i++) longBlock(`repeat_3.${i}`, 1792, 192, 3);
-  longBlock('block8', 1792, 192, 3);
-  variables.set('last_linear.weight', [512, 1792]);
+/** A convolution: channels out, height and width of the kernel. */
+type Conv = readonly [out: number, height: number, width: number];
+
+/**
+ * The variables of facenet-pytorch's InceptionResnetV1 (Szegedy et al. 2016; FaceNet) that features are computed from, under
+ * the names and in the order of its state dict. Kernels are out x in x height x width.
+ */
+export function facenetVariables(): Variable[] {
+  const variables: Variable[] = [];
+  const add = (name: string, ...shape: number[]) => variables.push({ name, shape });
+  const norm = (name: string, channels: number) => {
+    for (const parameter of ['weight', 'bias', 'running_mean', 'running_var']) add(`${name}.${parameter}`, channels);
+  };
+  const conv = (name: string, from: number, [to, height, width]: Conv): number => {
+    add(`${name}.conv.weight`, to, from, height, width);
+    norm(`${name}.bn`, to);
+    return to;
+  };
+  /** One after the other, numbered, unless there is only one. Returns the channels at the end. */
+  const branch = (name: string, from: number, convs: readonly Conv[]) =>
+    convs.length === 1 ? conv(name, from, convs[0]!) : convs.reduce((channels, each, i) => conv(`${name}.${i}`, channels, each), from);
+  /** An Inception-ResNet block: branches side by side, then a convolution back to as many channels as came. */
+  const block = (name: string, channels: number, branches: readonly (readonly Conv[])[]) => {
+    const together = branches.reduce((sum, convs, i) => sum + branch(`${name}.branch${i}`, channels, convs), 0);
+    add(`${name}.conv2d.weight`, channels, together, 1, 1);
+    add(`${name}.conv2d.bias`, channels);
+  };
+  const one = (channels: number): Conv => [channels, 1, 1];
+  const three = (channels: number): Conv => [channels, 3, 3];
+
+  let channels = 3;
+  const stem: [string, Conv][] = [['1a', three(32)], ['2a', three(32)], ['2b', three(64)], ['3b', one(80)], ['4a', three(192)], ['4b', three(256)]];
+  for (const [name, each] of stem) channels = conv(`conv2d_${name}`, channels, each);
+  for (let i = 0; i < 5; i++) block(`repeat_1.${i}`, 256, [[one(32)], [one(32), three(32)], [one(32), three(32), three(32)]]);
+  branch('mixed_6a.branch0', 256, [three(384)]);
+  branch('mixed_6a.branch1', 256, [one(192), three(192), three(256)]);
+  for (let i = 0; i < 10; i++) block(`repeat_2.${i}`, 896, [[one(128)], [one(128), [128, 1, 7], [128, 7, 1]]]);
+  branch('mixed_7a.branch0', 896, [one(256), three(384)]);
+  branch('mixed_7a.branch1', 896, [one(256), three(256)]);
+  branch('mixed_7a.branch2', 896, [one(256), three(256), three(256)]);
+  const last: readonly (readonly Conv[])[] = [[one(192)], [one(192), [192, 1, 3], [192, 3, 1]]];
+  for (let i = 0; i < 5; i++) block(`repeat_3.${i}`, 1792, last);
+  block('block8', 1792, last);
+  add('last_linear.weight', 512, 1792);
   norm('last_bn', 512);
   return variables;
 }

@@ -8,6 +8,11 @@ export class Global {
   ) {}
 }
 
+/** What a `call` may return where Python's object gets its content afterwards, by `__setstate__`. */
+export abstract class Stateful {
+  abstract setState(state: unknown): void;
+}
+
 export interface UnpickleOptions {
   /** The only names that the pickle may import, as `module.name`. */
   globals: ReadonlyMap<string, Global>;
@@ -118,6 +123,8 @@ class Unpickler {
         return this.#push(this.#take(this.#take(4).readUInt32LE()));
       case 0x43: // SHORT_BINBYTES
         return this.#push(this.#take(this.#byte()));
+      case 0x8e: // BINBYTES8
+        return this.#push(this.#take(Number(this.#take(8).readBigUInt64LE())));
 
       case 0x5d: // EMPTY_LIST
       case 0x29: // EMPTY_TUPLE
@@ -177,10 +184,15 @@ class Unpickler {
     this.#push(callee.call(args));
   }
 
-  /** Sets attributes. A state dict has one, `_metadata`, with version numbers; no weight depends on it, so it is dropped. */
+  /**
+   * Gives an object of ours its content, or sets attributes: a state dict has one, `_metadata`, with version numbers; no
+   * weight depends on it, so it is dropped.
+   */
   #build(): void {
-    this.#pop();
-    if (!(this.#top() instanceof Map)) this.#unsafe('attributes of something that is not a dict');
+    const state = this.#pop();
+    const object = this.#top();
+    if (object instanceof Stateful) object.setState(state);
+    else if (!(object instanceof Map)) this.#unsafe('attributes of something that is not a dict');
   }
 
   #stackGlobal(): void {

@@ -3,6 +3,7 @@
 #include <omp.h>
 #include <torch/version.h>
 
+#include "addon/depth_binding.h"
 #include "addon/environment.h"
 #include "addon/face_binding.h"
 #include "addon/threads.h"
@@ -36,6 +37,7 @@ Napi::Value info(const Napi::CallbackInfo& info) {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
     Environment::open(env, prepareThread);
+    exports.Set("DepthEstimator", DepthBinding::define(env));
     exports.Set("FaceRecognizer", FaceBinding::define(env));
     exports.Set("close", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { Environment::close(info); }, "close"));
     exports.Set("setThreads", Napi::Function::New(env, setThreads, "setThreads"));

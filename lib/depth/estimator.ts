@@ -1,0 +1,147 @@
+import { visionAddon, type NativeDepthEstimator } from '../addon';
+import { FaissVisionError } from '../error';
+import { decode, type ImageInput } from '../image';
+import { invalid } from '../image/check';
+import { DepthMap, type Near } from './depth-map';
+import { seededWeights } from './seeded';
+import { DepthWatch, type WatchOptions } from './watch';
+
+export interface DepthEstimatorOptions {
+  /**
+   * A safetensors file that `convertWeights` (`faiss-vision convert`) made. `'seeded'`: made-up numbers that let everything
+   * run; what comes out is no depth and says so.
+   */
+  weights: string;
+  /** Where to compute. This build has no CUDA: anything but `'cpu'` is refused. Default `'cpu'`. */
+  device?: 'cpu' | 'cuda' | `cuda:${number}`;
+  /**
+   * What the network multiplies in; it adds up in fp32 either way. `'bf16'` is quicker on processors that have units for it.
+   * `'fp16'` is for CUDA alone. Default `'fp32'`.
+   */
+  precision?: 'fp32' | 'bf16' | 'fp16';
+  /** Which values are near. Default: what the weights file says; `'high'`, the article's rule, where it does not. */
+  near?: Near;
+}
+
+/** Where the authors' weights are, for messages. */
+const WHERE =
+  "get the authors' weights (NYU_ResNet-UpProj.npy or the TensorFlow checkpoint) from the page of FCRN-DepthPrediction " +
+  '(https://github.com/iro-cp/FCRN-DepthPrediction) and convert them with: faiss-vision convert INPUT OUTPUT.safetensors. ' +
+  "'seeded' tries everything out without them";
+
+/**
+ * Depth from one picture with FCRN, the fully convolutional residual network (Laina et al. 2016). Everything runs on threads
+ * of its own; one estimator does one call at a time, in the order in which their pictures are decoded.
+ */
+export class DepthEstimator {
+  /** Cells of a map: 160 x 128. */
+  readonly width: number;
+  readonly height: number;
+  /** Which values are near in its maps. */
+  readonly near: Near;
+  /** Whether the weights are seeded ones: then its maps are no real depth. */
+  readonly seeded: boolean;
+  readonly #native: NativeDepthEstimator;
+  /** Calls that have not ended; some have a picture to decode before native code hears of them. */
+  readonly #underWay = new Set<Promise<unknown>>();
+  #closed = false;
+
+  private constructor(native: NativeDepthEstimator, about: { width: number; height: number; near: Near; seeded: boolean }) {
+    this.#native = native;
+    this.width = about.width;
+    this.height = about.height;
+    this.near = about.near;
+    this.seeded = about.seeded;
+  }
+
+  /**
+   * Loads the network; its weights are mapped into memory and packed once.
+   * @throws ERR_VISION_UNAVAILABLE without libtorch, ERR_WEIGHTS_NOT_FOUND, ERR_WEIGHTS_CORRUPT, ERR_WEIGHTS_MISMATCH for
+   * weights of another network, ERR_CUDA_UNAVAILABLE, ERR_UNSUPPORTED for a precision that this machine does not have,
+   * ERR_INVALID_ARGUMENT
+   */
+  static async load(options: DepthEstimatorOptions): Promise<DepthEstimator> {
+    const { weights, device = 'cpu', precision = 'fp32', near } = options ?? {};
+    if (device !== 'cpu') {
+      const cuda = typeof device === 'string' && /^cuda(:\d+)?$/.test(device);
+      throw cuda
+        ? new FaissVisionError('ERR_CUDA_UNAVAILABLE', `\`device\` '${device}' cannot be used: this build of faiss-vision has no CUDA`)
+        : invalid('device', "'cpu', 'cuda' or 'cuda:N'", device);
+    }
+    if (precision === 'fp16') {
+      throw new FaissVisionError('ERR_UNSUPPORTED', "`precision` 'fp16' is for CUDA alone, which this build does not have; take 'bf16' or 'fp32'");
+    }
+    if (precision !== 'fp32' && precision !== 'bf16') throw invalid('precision', "'fp32', 'bf16' or 'fp16'", precision);
+    if (near !== undefined && near !== 'high' && near !== 'low') throw invalid('near', "'high' or 'low'", near);
+    if (typeof weights !== 'string' || weights === '') {
+      const error = invalid('weights', "the path of a safetensors file or 'seeded'", weights);
+      throw new FaissVisionError(error.code, `${error.message}; ${WHERE}`);
+    }
+    const addon = visionAddon(); // before 254 MB are written for nothing
+    const native = new addon.DepthEstimator({ weights: weights === 'seeded' ? await seededWeights() : weights, precision });
+    const about = await native.load().catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ERR_WEIGHTS_NOT_FOUND') throw error;
+      throw new FaissVisionError(error.code, `${error.message}; ${WHERE}`, { cause: error });
+    });
+    return new DepthEstimator(native, {
+      width: about.width,
+      height: about.height,
+      near: near ?? (about.near === 'low' ? 'low' : 'high'),
+      seeded: about.source === 'seeded',
+    });
+  }
+
+  /**
+   * Runs the network once, so that the first picture is as fast as the next.
+   * @param image a picture like those to come; without, a grey one
+   */
+  async warmUp(image?: ImageInput): Promise<void> {
+    return this.#call(async () => {
+      const grey = { data: new Uint8Array(640 * 480 * 3).fill(128), width: 640, height: 480, channels: 3 };
+      return this.#native.warmUp(image === undefined ? grey : await decode(image));
+    });
+  }
+
+  /**
+   * The depths of a whole picture, which is scaled to 304 x 228 whatever its shape.
+   * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_EMPTY, ERR_IMAGE_DECODE, ERR_IMAGE_TOO_LARGE, ERR_INVALID_ARGUMENT, ERR_CLOSED
+   */
+  async estimate(image: ImageInput): Promise<DepthMap> {
+    const values = await this.#call(async () => this.#native.estimate(await decode(image)));
+    return new DepthMap(values, { width: this.width, height: this.height, near: this.near, seeded: this.seeded });
+  }
+
+  /**
+   * The maps of a stream's newest frames, `for await (const map of depth.watch(frames))`; emits `near` and `clear`.
+   * @param frames a camera, a film, a folder: anything that gives images one by one. A frame's pixels must stay as they are
+   * once it is given out.
+   * @throws ERR_INVALID_ARGUMENT
+   */
+  watch(frames: AsyncIterable<ImageInput>, options?: WatchOptions): DepthWatch {
+    this.#checkOpen();
+    return new DepthWatch(frames, (frame) => this.estimate(frame), options);
+  }
+
+  /** Frees the network once everything that was called before is done. Later calls reject with ERR_CLOSED. */
+  async close(): Promise<void> {
+    this.#checkOpen();
+    this.#closed = true;
+    await Promise.allSettled(this.#underWay);
+    return this.#native.close();
+  }
+
+  async #call<T>(work: () => Promise<T>): Promise<T> {
+    this.#checkOpen();
+    const call = work();
+    this.#underWay.add(call);
+    try {
+      return await call;
+    } finally {
+      this.#underWay.delete(call);
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new FaissVisionError('ERR_CLOSED', 'this DepthEstimator was closed');
+  }
+}

@@ -1,0 +1,8 @@
+export { DepthEstimator, type DepthEstimatorOptions } from './estimator';
+export { DepthMap, type DrawOptions, type Near } from './depth-map';
+export { DepthWatch, type WatchEvents, type WatchOptions } from './watch';
+export type { ColorMap } from './color-map';
+export { convertWeights, type ConvertedWeights, type OnConvert } from '../models/convert-weights';
+export type { ImageInput, RawImage } from '../image';
+export { FaissVisionError } from '../error';
+export { setThreads } from '../addon';
