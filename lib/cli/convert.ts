@@ -16,11 +16,15 @@ Exit code 0, or 3 where it is refused.`,
   async run(args, io) {
     const { positionals } = parse(args, {});
     const [input, output] = positionals;
-    if (input === undefined || output === undefined || positionals.length !== 2) throw new UsageError(`convert takes two files, got ${positionals.length}`);
+    if (input === undefined || output === undefined || positionals.length !== 2) {
+      throw new UsageError(`convert takes two files, got ${positionals.length}`);
+    }
     if (!output.endsWith('.safetensors')) throw new UsageError(`the output must end in .safetensors, got ${JSON.stringify(output)}`);
     let bar: ProgressBar | undefined;
     try {
-      const { model, variables } = await convertWeights(input, output, ({ done, total }) => (bar ??= progressBar(io, 'variables', total)).update(done));
+      const { model, variables } = await convertWeights(input, output, ({ done, total }) => {
+        (bar ??= progressBar(io, 'variables', total)).update(done);
+      });
       bar?.stop();
       io.stdout.write(`  wrote ${output}: ${model}, ${variables} variables, ${size((await stat(output)).size)}\n`);
     } finally {

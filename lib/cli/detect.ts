@@ -45,7 +45,9 @@ Exit code 0 where a face was found, 1 where none was, 3 where a photo could not 
 
     if (values.json) {
       const answers = outcomes.map(({ photo, value, error }) =>
-        error ? { photo, error } : { photo, faces: value.faces.map((face) => faceJson(face, false)), ...(value.picture && { picture: value.picture }) },
+        error
+          ? { photo, error }
+          : { photo, faces: value.faces.map((face) => faceJson(face, false)), ...(value.picture && { picture: value.picture }) },
       );
       io.stdout.write(`${JSON.stringify(answers)}\n`);
     } else {

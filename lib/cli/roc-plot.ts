@@ -9,7 +9,8 @@ const GREY = '#6b7280';
 /** Where a text stands at its point: its left end, its middle or its right end. */
 type Anchor = 'start' | 'middle' | 'end';
 
-function text(content: string, x: number, y: number, size: number, { anchor = 'start', color = '#111827' }: { anchor?: Anchor; color?: string } = {}): string {
+function text(content: string, x: number, y: number, size: number, look: { anchor?: Anchor; color?: string } = {}): string {
+  const { anchor = 'start', color = '#111827' } = look;
   const letters = outline(content);
   const left = x - letters.width * size * { start: 0, middle: 0.5, end: 1 }[anchor];
   return `<path d="${letters.path(left, y, size)}" fill="${color}"/>`;
@@ -56,9 +57,11 @@ export async function plotRoc(roc: readonly RocPoint[], { title, subtitle, diffe
   const [mx, my] = [x(marked.point.falseAccept), y(marked.point.trueAccept)];
   shapes.push(`<circle cx="${n(mx)}" cy="${n(my)}" r="7" fill="#ea580c" stroke="#fff" stroke-width="2"/>`);
   const onRight = mx > (PLOT.left + PLOT.right) / 2;
-  shapes.push(text(marked.label, mx + (onRight ? -14 : 14), Math.min(my + 26, PLOT.bottom - 10), 17, { anchor: onRight ? 'end' : 'start', color: '#c2410c' }));
+  const [left, anchor] = onRight ? ([mx - 14, 'end'] as const) : ([mx + 14, 'start'] as const);
+  shapes.push(text(marked.label, left, Math.min(my + 26, PLOT.bottom - 10), 17, { anchor, color: '#c2410c' }));
 
-  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${HEIGHT}"><rect width="100%" height="100%" fill="#fff"/>${shapes.join('')}</svg>`;
+  const page = `<rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>`;
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${HEIGHT}">${page}${shapes.join('')}</svg>`;
   const sharp = require('sharp') as typeof import('sharp');
   return sharp(Buffer.from(svg)).removeAlpha().png().toBuffer();
 }

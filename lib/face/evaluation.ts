@@ -114,7 +114,8 @@ export interface CrossValidation {
  */
 export function crossValidate(folds: readonly (readonly Comparison[])[], metric: Metric): CrossValidation {
   if (folds.length < 2 || folds.some((fold) => fold.length === 0)) {
-    throw new FaissVisionError('ERR_PAIRS_EMPTY', `cross-validation needs two folds or more with pairs in each, got [${folds.map((fold) => fold.length)}] pairs`);
+    const message = `cross-validation needs two folds or more with pairs in each, got [${folds.map((fold) => fold.length)}] pairs`;
+    throw new FaissVisionError('ERR_PAIRS_EMPTY', message);
   }
   const results = folds.map((fold, i) => {
     const { threshold } = bestThreshold(folds.filter((_, other) => other !== i).flat(), metric);

@@ -35,7 +35,9 @@ export function parsePairs(text: string, name: string): PhotoPair[][] {
     fail(0, `${folds} x 2 x ${n} = ${folds * 2 * n} pairs are announced, ${lines.length - 1} lines follow`);
   }
   const photo = (line: number, person: string, number: string): string => {
-    if (person === '' || !/^\d{1,9}$/.test(number)) fail(line, `expected a person's name and a photo's number, got ${JSON.stringify(`${person} ${number}`)}`);
+    if (person === '' || !/^\d{1,9}$/.test(number)) {
+      fail(line, `expected a person's name and a photo's number, got ${JSON.stringify(`${person} ${number}`)}`);
+    }
     return `${person}/${person}_${number.padStart(4, '0')}.jpg`;
   };
   const pair = (line: number): PhotoPair => {

@@ -87,7 +87,8 @@ async function ensureFile(weights: ReleasedWeights, file: string, onProgress: (p
   const changed = first && difference(first, await fingerprint(file));
   if (changed) {
     await fs.rm(file);
-    throw new FaissVisionError('ERR_MODEL_CHECKSUM', `${url} is not what it was at the first download (${changed}); remove ${recordOf(file)} to accept it`);
+    const message = `${url} is not what it was at the first download (${changed}); remove ${recordOf(file)} to accept it`;
+    throw new FaissVisionError('ERR_MODEL_CHECKSUM', message);
   }
   return true;
 }
