@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { depth } from '../dist/cli/depth';
+import { main } from '../dist/cli/main';
 import { mjpegFrames } from '../dist/depth/frames';
 
 const folder = mkdtempSync(join(tmpdir(), 'faiss-vision-cli-depth-'));
@@ -17,7 +17,7 @@ const at = (name: string) => join(folder, name);
 async function run(...args: string[]) {
   const text = { stdout: '', stderr: '' };
   const into = (name: 'stdout' | 'stderr') => new Writable({ write: (chunk, _, done) => ((text[name] += chunk), done()) });
-  const code = await depth.run(args, { stdout: into('stdout'), stderr: into('stderr') });
+  const code = await main(['depth', ...args], { stdout: into('stdout'), stderr: into('stderr') });
   return { code, ...text };
 }
 
@@ -87,7 +87,7 @@ describe('--watch', () => {
     ['/no/such/film.mp4', 'ERR_SOURCE_NOT_FOUND'],
     ['http://127.0.0.1:9/', 'ERR_SOURCE_NOT_FOUND'],
   ])('%s is refused', async (source, code) => {
-    expect(await run('--watch', source, '--weights', 'seeded')).toMatchObject({ code: 1, stderr: expect.stringContaining(code) });
+    expect(await run('--watch', source, '--weights', 'seeded')).toMatchObject({ code: 3, stderr: expect.stringContaining(code) });
   });
 });
 
@@ -104,9 +104,9 @@ describe('arguments', () => {
     [['a.jpg', '--weights', 'seeded', '--watch', 'b'], 2],
     [['a.jpg', '--weights', 'seeded', '--color-map', 'pink'], 2],
     [['a.jpg', '--colour'], 2],
-    [['a.jpg', '--weights', '/no/such'], 1],
-    [['a.jpg', '--weights', 'seeded', '--near', 'left'], 1],
-    [['a/x.jpg', 'b/x.jpg', '--weights', 'seeded', '--out', '/tmp'], 1],
+    [['a.jpg', '--weights', '/no/such'], 3],
+    [['a.jpg', '--weights', 'seeded', '--near', 'left'], 2],
+    [['a/x.jpg', 'b/x.jpg', '--weights', 'seeded', '--out', '/tmp'], 2],
   ])('%j ends with %i', async (args, code) => {
     const result = await run(...args);
     expect(result.code).toBe(code);

@@ -9,8 +9,9 @@ export const convert: Command = {
   summary: "turn a model's published weights into safetensors",
   usage: `faiss-vision convert INPUT OUTPUT.safetensors
 
-INPUT is a model's weights as their authors give them away, such as the .pt of facenet-pytorch. Nothing of it is
-executed; what is no such file is refused, and the variable that is missing or wrong is named.
+INPUT is a model's weights as their authors give them away: FaceNet's as the .pt of facenet-pytorch, FCRN's as .npy, as a
+TensorFlow checkpoint (any of its files) or as Core ML's .mlmodel. Nothing of it is executed; what is no such file is refused,
+and the variable that is missing or wrong is named.
 Exit code 0, or 3 where it is refused.`,
 
   async run(args, io) {

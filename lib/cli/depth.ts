@@ -1,17 +1,22 @@
 import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
-import { parseArgs } from 'node:util';
 import { COLOR_MAPS, type ColorMap } from '../depth/color-map';
 import type { DepthMap, Near } from '../depth/depth-map';
 import { DepthEstimator, type DepthEstimatorOptions } from '../depth/estimator';
 import { openFrames } from '../depth/frames';
 import { FaissVisionError } from '../error';
 import { decode } from '../image';
-import type { Command } from './command';
+import { type Command, type Io, UsageError, exitCode, parse } from './command';
 
-type Io = Parameters<Command['run']>[1];
+const WEIGHTS = `Weights: the authors' NYU_ResNet-UpProj.npy or TensorFlow checkpoint, from the page of FCRN-DepthPrediction
+(https://github.com/iro-cp/FCRN-DepthPrediction), converted once:
 
-const usage = `usage: faiss-vision depth PHOTO... [options]
+  faiss-vision convert NYU_ResNet-UpProj.npy fcrn.safetensors
+  faiss-vision depth photo.jpg --weights fcrn.safetensors --out map.png
+
+Without them, --weights seeded shows how everything runs, with made-up numbers and no real depth.`;
+
+const usage = `faiss-vision depth PHOTO... [options]
        faiss-vision depth --watch SOURCE [options]
 
   --weights FILE      a converted weights file, or seeded: made-up numbers, no real depth
@@ -24,12 +29,7 @@ const usage = `usage: faiss-vision depth PHOTO... [options]
                       (these two with the package @u4/opencv4nodejs)
   --json              one line of JSON for each map
 
-Weights: the authors' NYU_ResNet-UpProj.npy or TensorFlow checkpoint, from the page of FCRN-DepthPrediction
-(https://github.com/iro-cp/FCRN-DepthPrediction), converted once:
-
-  faiss-vision convert NYU_ResNet-UpProj.npy fcrn.safetensors
-  faiss-vision depth photo.jpg --weights fcrn.safetensors --out map.png
-`;
+${WEIGHTS}`;
 
 const options = {
   weights: { type: 'string' },
@@ -40,57 +40,30 @@ const options = {
   precision: { type: 'string' },
   watch: { type: 'string' },
   json: { type: 'boolean' },
-  help: { type: 'boolean', short: 'h' },
 } as const;
 
-type Values = ReturnType<typeof parse>['values'];
+type Values = ReturnType<typeof parse<typeof options>>['values'];
 
-function parse(args: string[]) {
-  return parseArgs({ args, options, allowPositionals: true });
-}
-
-/** Exit code 0; 1 where something failed, 2 where the arguments are wrong. */
 async function run(args: string[], io: Io): Promise<number> {
-  let parsed: ReturnType<typeof parse>;
-  try {
-    parsed = parse(args);
-  } catch (error) {
-    return wrong(io, (error as Error).message);
-  }
-  const { values, positionals: photos } = parsed;
-  if (values.help) {
-    io.stdout.write(usage);
-    return 0;
-  }
-  if (values.watch !== undefined && (photos.length > 0 || values.out !== undefined)) return wrong(io, '--watch takes no photos and no --out');
-  if (values.watch === undefined && photos.length === 0) return wrong(io, 'no photo was named');
+  const { values, positionals: photos } = parse(args, options);
+  if (values.watch !== undefined && (photos.length > 0 || values.out !== undefined)) throw new UsageError('--watch takes no photos and no --out');
+  if (values.watch === undefined && photos.length === 0) throw new UsageError('no photo was named');
   if (values['color-map'] !== undefined && !COLOR_MAPS.includes(values['color-map'] as ColorMap)) {
-    return wrong(io, `--color-map is one of ${COLOR_MAPS.join(', ')}`);
+    throw new UsageError(`--color-map is one of ${COLOR_MAPS.join(', ')}`);
   }
-  if (values.weights === undefined) return wrong(io, 'no weights were named');
+  if (values.weights === undefined) throw new UsageError(`no weights were named\n\n${WEIGHTS}\n`);
+  const depth = await DepthEstimator.load({
+    weights: values.weights,
+    ...(values.near === undefined ? {} : { near: values.near as Near }),
+    ...(values.precision === undefined ? {} : { precision: values.precision as NonNullable<DepthEstimatorOptions['precision']> }),
+  });
   try {
-    const depth = await DepthEstimator.load({
-      weights: values.weights,
-      ...(values.near === undefined ? {} : { near: values.near as Near }),
-      ...(values.precision === undefined ? {} : { precision: values.precision as NonNullable<DepthEstimatorOptions['precision']> }),
-    });
-    try {
-      if (values.watch !== undefined) await watch(depth, values.watch, values, io);
-      else await estimate(depth, photos, values, io);
-    } finally {
-      await depth.close();
-    }
-    return 0;
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    io.stderr.write(`${code ?? 'error'}: ${message}\n`);
-    return 1;
+    if (values.watch !== undefined) await watch(depth, values.watch, values, io);
+    else await estimate(depth, photos, values, io);
+  } finally {
+    await depth.close();
   }
-}
-
-function wrong(io: Io, message: string): number {
-  io.stderr.write(`faiss-vision depth: ${message}\n\n${usage}`);
-  return 2;
+  return exitCode.yes;
 }
 
 async function estimate(depth: DepthEstimator, photos: string[], values: Values, io: Io): Promise<void> {
