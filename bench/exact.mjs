@@ -28,7 +28,6 @@ const { Index, IndexFlatL2, IndexFlatIP, searchInfo } = require('../dist/ann');
 const dimension = 512;
 const asked = 1000;
 const k = 10;
-const rounds = Number(options.rounds);
 const threads = availableParallelism();
 const folder = mkdtempSync(join(tmpdir(), 'faiss-vision-bench-'));
 const { say, write } = report();
@@ -41,8 +40,10 @@ say(
 );
 say([machine(), `- ${faissIn(searchInfo())}`].join('\n'));
 try {
-  for (const count of options.vectors.split(',').map(Number)) await compare(count);
-  write(options.out);
+  for (const count of options.vectors.split(',').map(Number)) {
+    await compare(count, count > 200_000 ? Math.ceil(Number(options.rounds) / 3) : Number(options.rounds));
+    write(options.out);
+  }
 } finally {
   rmSync(folder, { recursive: true });
 }
@@ -75,7 +76,7 @@ function save(name, vectors) {
   return path;
 }
 
-async function compare(count) {
+async function compare(count, rounds) {
   const vectors = directions(count, 1);
   const queries = directions(asked, 2);
   const files = { vectors: save('vectors.f32', vectors), queries: save('queries.f32', queries) };
@@ -110,7 +111,7 @@ async function compare(count) {
         python: () => python.ask({ first, count: n, k }),
       };
       if (n === 1) contenders.usearch = async () => (await ask({ query: first, k })).time;
-      const times = await inTurn(contenders, n === asked ? Math.ceil(rounds / 5) : rounds, 1);
+      const times = await inTurn(contenders, n === asked ? Math.ceil(rounds / 5) : rounds, n === asked ? 0 : 1);
       const times_ = (name) => (times[name] ? ratio(times[name], times.ours).toFixed(1) : '');
       rows.push([`${metric === 'l2' ? 'L2' : 'inner product'}, ${n}`, figure(median(times.ours) / 1000), times_('faiss'), times_('python'), times_('usearch'), String(other)]);
     }

@@ -28,6 +28,7 @@ const { FaceRecognizer, DepthEstimator } = require('../dist');
 const { visionAddon } = require('../dist/addon.js');
 const { photosFolder } = require('../dist/models/cache.js');
 const { decode } = require('../dist/image');
+const { seededWeights: seededFcrn } = require('../dist/depth/seeded.js');
 const threads = availableParallelism();
 const rounds = Number(options.rounds);
 const folder = mkdtempSync(join(tmpdir(), 'faiss-vision-bench-'));
@@ -96,9 +97,7 @@ async function facenet() {
 async function fcrn() {
   const pixels = Uint8Array.from(seeded('picture', 228 * 304 * 3), (value) => value * 256);
   const image = { data: pixels, width: 304, height: 228, channels: 3 };
-  const first = await DepthEstimator.load({ weights: 'seeded' });
-  const { weights } = first;
-  await first.close();
+  const weights = await seededFcrn();
   await compare(
     'FCRN (seeded weights, 304 x 228)',
     'fcrn',

@@ -71,7 +71,7 @@ for (const [model, weights] of [['resnet128', undefined], ['facenet', facenet]])
       if (done + 8 === 200) memory.push(resident());
     }
     memory.push(resident());
-    say(`- Resident after 200 photos ${memory[0].toFixed(0)} MiB, after ${options.photos} ${memory[1].toFixed(0)} MiB: ${((memory[1] / memory[0] - 1) * 100).toFixed(1)} % more.`);
+    say(`- Resident after 200 photos ${memory[0].toFixed(0)} MiB, after ${options.photos} ${memory[1].toFixed(0)} MiB, a change of ${((memory[1] / memory[0] - 1) * 100).toFixed(1)} %.`);
   }
   await recognizer.close();
 }

@@ -24,7 +24,7 @@ namespace {
 /// Vectors of many kinds: what bounds like, and what they do not.
 class Source {
 public:
-    enum Kind { Normal, Uniform, Unit, Clusters, Integers, Duplicates, Zeros, Denormals, Extremes, Spread, Spike, Offset, NotFinite, kKinds };
+    enum Kind { Normal, Uniform, Unit, Clusters, Integers, Duplicates, Zeros, Denormals, Extremes, Spread, Spike, Offset, Words, NotFinite, kKinds };
 
     Source(Kind kind, int d, unsigned seed) : kind_(kind), d_(d), engine_(seed), centres_(size_t(4 * d)) {
         for (float& c : centres_) c = normal_(engine_);
@@ -55,12 +55,13 @@ private:
             case Spread: x[j] = g * length; break;
             case Spike: x[j] = j == 0 ? 1000 * g : g; break;
             case Offset: x[j] = 100 + g; break;
+            case Words: x[j] = engine_() % 8 == 0 ? std::abs(g) / float(1 + j) : 0; break; // few, of very different weights, as in a text
             case NotFinite: x[j] = choice == 0 && engine_() % 4 == 0 ? odd() : g; break;
             default: x[j] = g;
             }
             squares += double(x[j]) * x[j];
         }
-        if (kind_ == Unit && squares > 0) {
+        if ((kind_ == Unit || kind_ == Words) && squares > 0) {
             for (int j = 0; j < d_; j++) x[j] = float(x[j] / std::sqrt(squares));
         }
     }
