@@ -2,18 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
-const { writeSafetensors } = createRequire(import.meta.url)('../dist/models/safetensors.js');
+const require = createRequire(import.meta.url);
+const { seededNumbers } = require('../dist/depth/seeded.js');
+const { writeSafetensors } = require('../dist/models/safetensors.js');
 
-export function seeded(name, count) {
-  let hash = 0x811c9dc5;
-  for (const byte of Buffer.from(name)) hash = Math.imul(hash ^ byte, 0x01000193);
-  return Float32Array.from({ length: count }, (_, i) => {
-    let x = (hash + Math.imul(i, 0x9e3779b9)) >>> 0;
-    x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
-    x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
-    return ((x ^ (x >>> 16)) >>> 8) / 2 ** 24;
-  });
-}
+export const seeded = seededNumbers;
 
 /** A safetensors file of FaceNet's variables. */
 export async function seededFacenet(file) {

@@ -1,6 +1,6 @@
 import { annAddon, type NativeIndex } from '../addon';
 import { stable } from '../buffers';
-import { FaissVisionError } from '../error';
+import { checkDevice } from '../device';
 import { BaseIndex, keyOf, optionsOf, type AsyncSearchOptions, type IndexHandle, type Metric, type SearchOptions, type SearchResult } from './base-index';
 
 export interface OpenOptions {
@@ -123,12 +123,4 @@ export function made(dimension: number, description: string, options: IndexOptio
   const { metric, device, exact } = optionsOf(options);
   checkDevice(device);
   return new (annAddon().Index)(dimension, description, metric, exact);
-}
-
-function checkDevice(device: unknown): void {
-  if (device === undefined || device === 'cpu') return;
-  if (typeof device === 'string' && /^cuda(:\d+)?$/.test(device)) {
-    throw new FaissVisionError('ERR_CUDA_UNAVAILABLE', `\`device\` '${device}' cannot be used: this build of faiss-vision has no CUDA`);
-  }
-  throw new FaissVisionError('ERR_INVALID_ARGUMENT', `\`device\` must be 'cpu', 'cuda' or 'cuda:N', got ${typeof device === 'string' ? `'${device}'` : typeof device}`);
 }

@@ -1,4 +1,6 @@
 import { visionAddon, type NativeDepthEstimator } from '../addon';
+import { Calls } from '../calls';
+import { checkDevice } from '../device';
 import { FaissVisionError } from '../error';
 import { decode, type ImageInput } from '../image';
 import { invalid } from '../image/check';
@@ -42,9 +44,7 @@ export class DepthEstimator {
   /** Whether the weights are seeded ones: then its maps are no real depth. */
   readonly seeded: boolean;
   readonly #native: NativeDepthEstimator;
-  /** Calls that have not ended; some have a picture to decode before native code hears of them. */
-  readonly #underWay = new Set<Promise<unknown>>();
-  #closed = false;
+  readonly #calls = new Calls('DepthEstimator');
 
   private constructor(native: NativeDepthEstimator, about: { width: number; height: number; near: Near; seeded: boolean }) {
     this.#native = native;
@@ -61,13 +61,8 @@ export class DepthEstimator {
    * ERR_INVALID_ARGUMENT
    */
   static async load(options: DepthEstimatorOptions): Promise<DepthEstimator> {
-    const { weights, device = 'cpu', precision = 'fp32', near } = options ?? {};
-    if (device !== 'cpu') {
-      const cuda = typeof device === 'string' && /^cuda(:\d+)?$/.test(device);
-      throw cuda
-        ? new FaissVisionError('ERR_CUDA_UNAVAILABLE', `\`device\` '${device}' cannot be used: this build of faiss-vision has no CUDA`)
-        : invalid('device', "'cpu', 'cuda' or 'cuda:N'", device);
-    }
+    const { weights, device, precision = 'fp32', near } = options ?? {};
+    checkDevice(device);
     if (precision === 'fp16') {
       throw new FaissVisionError('ERR_UNSUPPORTED', "`precision` 'fp16' is for CUDA alone, which this build does not have; take 'bf16' or 'fp32'");
     }
@@ -96,7 +91,7 @@ export class DepthEstimator {
    * @param image a picture like those to come; without, a grey one
    */
   async warmUp(image?: ImageInput): Promise<void> {
-    return this.#call(async () => {
+    return this.#calls.run(async () => {
       const grey = { data: new Uint8Array(640 * 480 * 3).fill(128), width: 640, height: 480, channels: 3 };
       return this.#native.warmUp(image === undefined ? grey : await decode(image));
     });
@@ -107,7 +102,7 @@ export class DepthEstimator {
    * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_EMPTY, ERR_IMAGE_DECODE, ERR_IMAGE_TOO_LARGE, ERR_INVALID_ARGUMENT, ERR_CLOSED
    */
   async estimate(image: ImageInput): Promise<DepthMap> {
-    const values = await this.#call(async () => this.#native.estimate(await decode(image)));
+    const values = await this.#calls.run(async () => this.#native.estimate(await decode(image)));
     return new DepthMap(values, { width: this.width, height: this.height, near: this.near, seeded: this.seeded });
   }
 
@@ -118,30 +113,13 @@ export class DepthEstimator {
    * @throws ERR_INVALID_ARGUMENT
    */
   watch(frames: AsyncIterable<ImageInput>, options?: WatchOptions): DepthWatch {
-    this.#checkOpen();
+    this.#calls.checkOpen();
     return new DepthWatch(frames, (frame) => this.estimate(frame), options);
   }
 
   /** Frees the network once everything that was called before is done. Later calls reject with ERR_CLOSED. */
   async close(): Promise<void> {
-    this.#checkOpen();
-    this.#closed = true;
-    await Promise.allSettled(this.#underWay);
+    await this.#calls.close();
     return this.#native.close();
-  }
-
-  async #call<T>(work: () => Promise<T>): Promise<T> {
-    this.#checkOpen();
-    const call = work();
-    this.#underWay.add(call);
-    try {
-      return await call;
-    } finally {
-      this.#underWay.delete(call);
-    }
-  }
-
-  #checkOpen(): void {
-    if (this.#closed) throw new FaissVisionError('ERR_CLOSED', 'this DepthEstimator was closed');
   }
 }

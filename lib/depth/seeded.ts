@@ -28,7 +28,7 @@ export async function seededWeights(): Promise<string> {
 
 /** A variable's numbers, little endian. */
 export function seededData({ name, shape }: Variable): Uint8Array {
-  const numbers = uniform(name, elementCount(shape));
+  const numbers = seededNumbers(name, elementCount(shape));
   const spread = (factor: number, offset: number) => {
     for (let i = 0; i < numbers.length; i++) numbers[i] = Math.fround((numbers[i]! * 2 - 1) * factor) + offset;
   };
@@ -48,7 +48,7 @@ export function seededData({ name, shape }: Variable): Uint8Array {
 }
 
 /** Numbers in [0, 1): FNV-1a of the name, then MurmurHash3's finaliser of a counter. */
-function uniform(name: string, count: number): Float32Array {
+export function seededNumbers(name: string, count: number): Float32Array {
   let hash = 0x811c9dc5;
   for (const byte of Buffer.from(name)) hash = Math.imul(hash ^ byte, 0x01000193);
   const numbers = new Float32Array(count);

@@ -1,5 +1,7 @@
 import { visionAddon, type NativeFaceRecognizer } from '../addon';
 import { stable } from '../buffers';
+import { Calls } from '../calls';
+import { checkDevice } from '../device';
 import { FaissVisionError } from '../error';
 import { decode, type ImageInput } from '../image';
 import { invalid } from '../image/check';
@@ -82,10 +84,8 @@ export class FaceRecognizer {
   /** Where that number comes from. */
   readonly thresholdSource: string;
   readonly #native: NativeFaceRecognizer;
-  /** Calls that have not ended; some have a picture to decode before native code hears of them. */
-  readonly #underWay = new Set<Promise<unknown>>();
+  readonly #calls = new Calls('FaceRecognizer');
   readonly #maxFaces: number | undefined;
-  #closed = false;
 
   private constructor(native: NativeFaceRecognizer, about: Awaited<ReturnType<NativeFaceRecognizer['load']>>, maxFaces: number | undefined) {
     this.#native = native;
@@ -118,13 +118,8 @@ export class FaceRecognizer {
    * for it, ERR_NOT_FINITE for weights whose features are no numbers, ERR_INVALID_ARGUMENT
    */
   static async load(options: FaceRecognizerOptions): Promise<FaceRecognizer> {
-    const { model, weights, device = 'cpu', precision = 'fp32', minFaceSize, thresholds, maxFaces, margin } = options ?? {};
-    if (device !== 'cpu') {
-      const cuda = typeof device === 'string' && /^cuda(:\d+)?$/.test(device);
-      throw cuda
-        ? new FaissVisionError('ERR_CUDA_UNAVAILABLE', `\`device\` '${device}' cannot be used: this build of faiss-vision has no CUDA`)
-        : new FaissVisionError('ERR_INVALID_ARGUMENT', `\`device\` must be 'cpu', 'cuda' or 'cuda:N', got ${String(device)}`);
-    }
+    const { model, weights, device, precision = 'fp32', minFaceSize, thresholds, maxFaces, margin } = options ?? {};
+    checkDevice(device);
     if (precision !== 'fp32' && precision !== 'bf16') throw invalid('precision', "'fp32' or 'bf16'", precision);
     if (maxFaces !== undefined && !(Number.isSafeInteger(maxFaces) && maxFaces >= 1)) throw invalid('maxFaces', 'a whole number of at least 1', maxFaces);
     const own = registered.get(model);
@@ -147,7 +142,7 @@ export class FaceRecognizer {
    * @param images two pictures like those to come; without, made ones
    */
   async warmUp(images?: readonly [ImageInput, ImageInput]): Promise<void> {
-    return this.#call(async () => {
+    return this.#calls.run(async () => {
       if (images === undefined) {
         const grey = { data: new Uint8Array(640 * 480 * 3).fill(128), width: 640, height: 480, channels: 3 };
         return this.#native.warmUp(grey, grey);
@@ -163,7 +158,7 @@ export class FaceRecognizer {
    */
   async faces(image: ImageInput, options: FacesOptions = {}): Promise<Face[]> {
     const maxFaces = options?.maxFaces ?? this.#maxFaces;
-    const { boxes, features } = await this.#call(async () => this.#native.faces(await decode(image), { ...options, maxFaces }));
+    const { boxes, features } = await this.#calls.run(async () => this.#native.faces(await decode(image), { ...options, maxFaces }));
     return Array.from({ length: boxes.length / BOX_NUMBERS }, (_, i) => {
       const at = (place: number) => boxes[i * BOX_NUMBERS + place]!;
       return {
@@ -182,29 +177,12 @@ export class FaceRecognizer {
    * @throws ERR_DIMENSION_MISMATCH, ERR_DETACHED, ERR_INVALID_ARGUMENT, ERR_CLOSED
    */
   async embed(chips: Uint8Array): Promise<Float32Array> {
-    return this.#call(() => this.#native.embed(stable(chips)));
+    return this.#calls.run(() => this.#native.embed(stable(chips)));
   }
 
   /** Frees the networks once everything that was called before is done. Later calls reject with ERR_CLOSED. */
   async close(): Promise<void> {
-    this.#checkOpen();
-    this.#closed = true;
-    await Promise.allSettled(this.#underWay);
+    await this.#calls.close();
     return this.#native.close();
-  }
-
-  async #call<T>(work: () => Promise<T>): Promise<T> {
-    this.#checkOpen();
-    const call = work();
-    this.#underWay.add(call);
-    try {
-      return await call;
-    } finally {
-      this.#underWay.delete(call);
-    }
-  }
-
-  #checkOpen(): void {
-    if (this.#closed) throw new FaissVisionError('ERR_CLOSED', 'this FaceRecognizer was closed');
   }
 }

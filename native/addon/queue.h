@@ -24,7 +24,8 @@ public:
 
     /// Whether it can be done in one call with another read.
     virtual bool joins(const Work&) const { return false; }
-    /// How many do so at the most. It bounds how long the first of them waits for its answer.
+    /// How many do so at the most. It bounds how long the first of them waits for its answer; by so many FAISS's batches are at
+    /// their best.
     virtual size_t most() const { return 1024; }
 
     /// Does its own work and that of the others, which all join it. Where this throws, each is run by itself.

@@ -103,7 +103,6 @@ public:
 
     void run() override { index_->core().search(n_, x_.get(), k_, distances_, labels_, options_); }
     bool reads() const override { return true; }
-    size_t most() const override { return 1024; } // by then FAISS's batches are at their best
 
     bool joins(const Work& work) const override {
         if (!mayJoin_) return false;

@@ -8,13 +8,8 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 #define FAISS_VISION_X86 1
 #include <immintrin.h>
-#if defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
-#define FAISS_VISION_NEW_X86 1 // the compiler knows AMX and AVX-VNNI
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #endif
-#endif
+#include "amx.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wpsabi" // said of vectors that functions return which are inlined everywhere
@@ -345,7 +340,7 @@ AVX512 void interleaveAvx512(const int8_t* rows, size_t words, size_t first, siz
 
 const Variant avx512vnni = {"avx512vnni", dotsOfOneAvx512, dotsAvx512, siftAvx512, codeAvx512, interleaveAvx512, nothing, nothing};
 
-#ifdef FAISS_VISION_NEW_X86
+#ifdef FAISS_VISION_AMX
 
 // ---- AVX-VNNI: the same instruction on the shorter registers of processors without AVX-512 ----
 
@@ -392,18 +387,6 @@ const Variant avxvnni = {"avxvnni", dotsAvxVnni, dotsAvxVnni, siftAvx2, codeAvx2
 // ---- AMX: tiles of 16 queries x 64 codes times tiles of 64 codes x 16 vectors ----
 
 #define AMX __attribute__((target("amx-tile,amx-int8,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")))
-
-struct alignas(64) TileConfig {
-    uint8_t palette = 1, start = 0, reserved[14] = {};
-    uint16_t bytesPerRow[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
-AMX void enterAmx() {
-    static constexpr TileConfig config; // in memory, not on the stack: GCC 12 believes that only its first bytes are read
-    _tile_loadconfig(&config);
-}
-AMX void leaveAmx() { _tile_release(); }
 
 constexpr size_t kStep = 64;      // codes of one tile
 constexpr size_t kTileBytes = 1024;
@@ -475,21 +458,9 @@ AMX void dotsAmx(const uint8_t* codes, size_t words, size_t panels, const Querie
     }
 }
 
-const Variant amx = {"amx", dotsOfOneAvx512, dotsAmx, siftAvx512, codeAvx512, interleaveAvx512, enterAmx, leaveAmx};
+const Variant amx = {"amx", dotsOfOneAvx512, dotsAmx, siftAvx512, codeAvx512, interleaveAvx512, faiss_vision::amx::enter, faiss_vision::amx::leave};
 
-bool has(unsigned leaf, unsigned subleaf, int reg, unsigned bit) {
-    unsigned registers[4] = {};
-    return __get_cpuid_count(leaf, subleaf, &registers[0], &registers[1], &registers[2], &registers[3]) != 0 && (registers[reg] >> bit & 1) != 0;
-}
-
-/// The processor has AMX int8, and the system lets this process use it.
-bool mayUseAmx() {
-    if (!has(7, 0, 3, 24) || !has(7, 0, 3, 25)) return false; // amx-tile, amx-int8
-    constexpr int kAskForPermission = 0x1023, kTileData = 18; // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-    return syscall(SYS_arch_prctl, kAskForPermission, kTileData) == 0;
-}
-
-#endif // FAISS_VISION_NEW_X86
+#endif // FAISS_VISION_AMX
 #endif // FAISS_VISION_X86
 
 std::vector<Variant> supported() {
@@ -499,12 +470,12 @@ std::vector<Variant> supported() {
     const bool hasAvx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     const bool hasAvx512 = hasAvx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
-#ifdef FAISS_VISION_NEW_X86
-    if (hasAvx512 && mayUseAmx()) result.push_back(amx);
+#ifdef FAISS_VISION_AMX
+    if (hasAvx512 && faiss_vision::amx::granted(faiss_vision::amx::Kind::Int8)) result.push_back(amx);
 #endif
     if (hasAvx512) result.push_back(avx512vnni);
-#ifdef FAISS_VISION_NEW_X86
-    if (hasAvx2 && has(7, 1, 0, 4)) result.push_back(avxvnni);
+#ifdef FAISS_VISION_AMX
+    if (hasAvx2 && faiss_vision::amx::cpuHas(7, 1, 0, 4)) result.push_back(avxvnni);
 #endif
     if (hasAvx2) result.push_back(avx2);
 #endif

@@ -44,9 +44,6 @@ public:
     Convolution(const at::Tensor& weight, const at::Tensor& bias, const Affine& affine, const at::Tensor& slope, Geometry geometry,
                 Precision precision, const products::Variant* variant);
 
-    int channels() const { return channels_; }
-    int inChannels() const { return inChannels_; }
-
     /// What one thread needs for running any of them.
     class Scratch {
     public:
@@ -69,7 +66,7 @@ public:
     };
 
     /// One step of a walk.
-    /// @param out  `channels()` channels; its positions are those that are computed
+    /// @param out  the layer's channels; its positions are those that are computed
     /// @param add        null, or a map of the same size that is added before the activation (may be `out` itself)
     /// @param activated  false leaves the activation out
     void run(const MapsView& in, const MapsView& out, const MapsView* add, Steps::Walk& walk, Scratch& scratch, bool activated = true) const;

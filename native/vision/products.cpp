@@ -3,13 +3,7 @@
 #include <cmath>
 #include <cstring>
 
-#if defined(__x86_64__) && defined(__GNUC__) && (defined(__clang__) || __GNUC__ >= 11) && defined(__linux__)
-#define FAISS_VISION_BF16 1
-#include <cpuid.h>
-#include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
+#include "amx.h"
 
 namespace faiss_vision::products {
 
@@ -27,7 +21,7 @@ uint16_t toBf16(float value) {
     return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16); // to even where it lies in the middle
 }
 
-#ifdef FAISS_VISION_BF16
+#ifdef FAISS_VISION_AMX
 namespace {
 
 #define BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")))
@@ -96,18 +90,6 @@ BF16 void multiplyAvx512(const Inputs& inputs, const uint16_t* weights, size_t c
 }
 
 // ---- AMX: tiles of 16 rows x 32 inputs times tiles of 32 inputs x 16 channels ----
-
-struct alignas(64) TileConfiguration {
-    uint8_t palette = 1, start = 0, reserved[14] = {};
-    uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
-AMX void enterAmx() {
-    static const TileConfiguration kConfiguration; // GCC's intrinsic does not say that it reads all of it
-    _tile_loadconfig(&kConfiguration);
-}
-AMX void leaveAmx() { _tile_release(); }
 
 constexpr size_t kTile = 512; // numbers of a tile
 #define MULTIPLY_32()         \
@@ -178,25 +160,12 @@ AMX void multiplyAmx(const Inputs& inputs, const uint16_t* weights, size_t chunk
     _tile_stored(1, sums + 16, step);
 }
 
-bool has(unsigned leaf, unsigned subleaf, int reg, int bit) {
-    unsigned values[4];
-    return __get_cpuid_count(leaf, subleaf, &values[0], &values[1], &values[2], &values[3]) && (values[reg] >> bit & 1) != 0;
-}
-
-/// The processor has AMX with bf16, and the system lets this process use it. Linux asks for more room on alternative signal
-/// stacks from then on; none of Node's is too small.
-bool mayUseAmx() {
-    if (!has(7, 0, 3, 24) || !has(7, 0, 3, 22)) return false;
-    constexpr int kAskForPermission = 0x1023, kTileData = 18; // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-    return syscall(SYS_arch_prctl, kAskForPermission, kTileData) == 0;
-}
-
 std::vector<Variant> supported() {
     std::vector<Variant> result;
     __builtin_cpu_init();
     const bool bf16 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vl") && has(7, 1, 0, 5);
-    if (bf16 && mayUseAmx()) result.push_back({"amx", true, take, multiplyAmx, enterAmx, leaveAmx});
+                      __builtin_cpu_supports("avx512vl") && amx::cpuHas(7, 1, 0, 5);
+    if (bf16 && amx::granted(amx::Kind::Bf16)) result.push_back({"amx", true, take, multiplyAmx, amx::enter, amx::leave});
     if (bf16) result.push_back({"avx512bf16", false, take, multiplyAvx512, nullptr, nullptr});
     return result;
 }

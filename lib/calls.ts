@@ -1,0 +1,36 @@
+import { FaissVisionError } from './error';
+
+/** The calls on one object with a native half: `close` waits for those that have a picture to decode before native code hears of them. */
+export class Calls {
+  readonly #what: string;
+  readonly #underWay = new Set<Promise<unknown>>();
+  #closed = false;
+
+  /** @param what the object, as messages name it */
+  constructor(what: string) {
+    this.#what = what;
+  }
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    this.checkOpen();
+    const call = work();
+    this.#underWay.add(call);
+    try {
+      return await call;
+    } finally {
+      this.#underWay.delete(call);
+    }
+  }
+
+  /** Refuses every later call, and resolves once none is under way. */
+  async close(): Promise<void> {
+    this.checkOpen();
+    this.#closed = true;
+    await Promise.allSettled(this.#underWay);
+  }
+
+  /** @throws ERR_CLOSED */
+  checkOpen(): void {
+    if (this.#closed) throw new FaissVisionError('ERR_CLOSED', `this ${this.#what} was closed`);
+  }
+}
