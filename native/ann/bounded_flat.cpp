@@ -9,6 +9,7 @@
 #include <omp.h>
 
 #include "ann/bounds_search.h"
+#include "ann/distance_kernels.h"
 #include "ann/flat_candidates.h"
 #include "error.h"
 
@@ -18,6 +19,45 @@ namespace {
 // Below this many numbers, or so short vectors, reading everything is as fast (docs/exact-search.md has the figures).
 constexpr int64_t kFewNumbers = 1 << 19;
 constexpr int64_t kShortVector = 16;
+// Up to here one thread is done before others are awake.
+constexpr int64_t kOneThread = 1 << 18;
+
+/// Squared distances on this thread: a kernel that takes several vectors at once says which may be among the k nearest, FAISS
+/// computes those. Both add the same squares, in another order.
+void readFew(const faiss::IndexFlat& index, const Rows& rows, int64_t n, const float* x, int64_t k, float* distances, int64_t* labels) {
+    const size_t d = size_t(index.d);
+    const Keys keys(index);
+    const auto block = distances::block(false);
+    const auto below = distances::below();
+    // Each sum is within sumError of the true one, and within the other where squares are too small to be normal; as much again
+    // is for the rounding of the bounds themselves.
+    const float less = float(1 - 4 * sumError(d)), more = float(1 + 4 * sumError(d)), tiny = float(d) * 0x1p-119f;
+    float sums[distances::kMask] = {};
+    Candidates found;
+    for (int64_t i = 0; i < n; i++) {
+        const float* const query = x + i * index.d;
+        found.start(size_t(k));
+        float bound = kNever, limit = kNever; // what a key must not be above, and so a sum
+        const auto shrink = [&] {
+            bound = found.shrink<float (*)(int64_t)>(bound, nullptr);
+            limit = (bound + tiny) * more;
+        };
+        for (int64_t first = rows.begin; first < rows.end; first += int64_t(distances::kMask)) {
+            const size_t count = size_t(std::min<int64_t>(rows.end - first, distances::kMask));
+            block(&query, 1, index.get_xb() + size_t(first) * d, d, count, sums, distances::kMask);
+            for (uint64_t bits = below(sums, count, limit); bits != 0; bits &= bits - 1) {
+                const int at = __builtin_ctzll(bits);
+                found.add({{std::min(sums[at], kWorst) * less - tiny, sums[at] * more + tiny}, first + at});
+                if (found.full()) shrink();
+            }
+        }
+        shrink();
+        std::vector<FlatCandidate>& best = found.items();
+        for (FlatCandidate& one : best) one.lower = one.upper = keys(query, one.id);
+        std::sort(best.begin(), best.end(), nearer);
+        write(best, keys, k, distances + i * k, labels + i * k);
+    }
+}
 
 } // namespace
 
@@ -163,6 +203,10 @@ void BoundedFlat::readAll(int64_t n, const float* x, int64_t k, float* distances
         std::fill_n(labels, n * k, int64_t{-1});
         std::fill_n(distances, n * k, Keys(*this).none());
         return;
+    }
+    if (metric_type == faiss::METRIC_L2 && rows.selector == nullptr && d >= kShortVector && k > 0 && k <= rows.count() / 4 &&
+        n < faiss::distance_compute_blas_threshold && n * rows.count() * d <= kOneThread) {
+        return readFew(*this, rows, n, x, k, distances, labels);
     }
     constexpr int64_t kPartNumbers = 1 << 16;
     const int64_t partRows = std::max<int64_t>(kPartNumbers / std::max(d, 1), 1);

@@ -228,6 +228,29 @@ TEST_P(BoundedFlatTest, FindsTheSameForManyQueriesAtOnceOnSeveralThreads) {
     }
 }
 
+TEST(BoundedFlat, ReadsAFewVectorsAsFaissDoes) {
+    std::mt19937 engine(12);
+    for (int round = 0; round < 3000; round++) {
+        const auto kind = Source::Kind(round % Source::kKinds);
+        const int d = 16 + int(engine() % (engine() % 8 == 0 ? 300 : 50));
+        Source source(kind, d, engine());
+        BoundedFlat plain(d, faiss::METRIC_L2, Exact::Plain);
+        faiss::IndexFlat flat(d);
+        const int64_t size = 4 + int64_t(engine() % 300), n = 1 + int64_t(engine() % 3);
+        const std::vector<float> x = source.take(size);
+        plain.add(size, x.data());
+        flat.add(size, x.data());
+        std::vector<float> queries = source.take(n);
+        if (engine() % 4 == 0) std::copy_n(x.begin() + int64_t(engine() % size_t(size)) * d, d, queries.begin());
+        const int64_t from = int64_t(engine() % size_t(size)), k = 1 + int64_t(engine() % size_t(size / 4));
+        faiss::IDSelectorRange range(from, from + 1 + int64_t(engine() % 300));
+        faiss::SearchParameters params;
+        params.sel = &range;
+        ASSERT_EQ(compare(plain, flat, n, queries.data(), k, engine() % 4 == 0 ? &params : nullptr), "")
+            << "kind " << kind << ", " << size << " x " << d << ", k " << k << ", round " << round;
+    }
+}
+
 TEST(BoundedFlat, ReadsAllWhereTheBoundsDoNotHelpAndComesBack) {
     const int d = 64;
     const int64_t n = 20000;
