@@ -83,7 +83,6 @@ void refuse(const std::string& name, const std::string& expected, Napi::Value ca
 }
 
 int64_t integerArgument(Napi::Value value, const std::string& name, int64_t min, int64_t max) {
-    const std::string expected = "a whole number from " + std::to_string(min) + " to " + std::to_string(max);
     if (value.IsNumber()) {
         const double number = value.As<Napi::Number>().DoubleValue();
         if (std::floor(number) == number && number >= double(min) && number <= double(max)) return int64_t(number);
@@ -92,7 +91,7 @@ int64_t integerArgument(Napi::Value value, const std::string& name, int64_t min,
         const int64_t number = value.As<Napi::BigInt>().Int64Value(&lossless);
         if (lossless && number >= min && number <= max) return number;
     }
-    refuse(name, expected, value);
+    refuse(name, "a whole number from " + std::to_string(min) + " to " + std::to_string(max), value);
 }
 
 double numberArgument(Napi::Value value, const std::string& name) {
