@@ -33,7 +33,7 @@ function writeFilm(name: string, codec: string, count: number, width = 64, heigh
 function numberOf(frame: RawImage): number | string {
   const { data, width, height, channels, order } = frame;
   const colors = [data[0]!, 250 - data[1]!].map((value) => Math.round(value / 8));
-  const whole = data.length === width * height * 3 && channels === 3 && order === 'bgr' && Math.abs(data[2]! - 40) < 4;
+  const whole = data.length === width * height * 3 && channels === 3 && order === 'bgr' && Math.abs(data[2]! - 40) < 8;
   return whole && colors[0] === colors[1] ? colors[0]! : `${width} x ${height} x ${channels}: ${data.subarray(0, 3).join()}`;
 }
 
@@ -45,14 +45,17 @@ async function numbers(frames: AsyncIterable<unknown>): Promise<(number | string
 
 const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
 /** Whether this process has the file open. */
-const isOpen = (path: string) =>
-  readdirSync('/proc/self/fd').some((fd) => {
+async function isOpen(path: string): Promise<boolean> {
+  // The package's last read lets its file go once the turn is over in which it answered.
+  await new Promise((resolve) => setImmediate(resolve));
+  return readdirSync('/proc/self/fd').some((fd) => {
     try {
       return readlinkSync(`/proc/self/fd/${fd}`) === path;
     } catch {
       return false; // the one that listed them
     }
   });
+}
 
 describe.skipIf(missing)('a film through @u4/opencv4nodejs', () => {
   it.each([
@@ -61,20 +64,20 @@ describe.skipIf(missing)('a film through @u4/opencv4nodejs', () => {
   ])('%s: its frames in their order, and its end', async (name, codec) => {
     const { frames, recorded } = await openFrames(writeFilm(name, codec, 30));
     expect([await numbers(frames), recorded]).toEqual([upTo(30), true]);
-    expect(isOpen(at(name))).toBe(false);
+    expect(await isOpen(at(name))).toBe(false);
   });
 
   it('is let go when the loop is left', async () => {
     const film = writeFilm('left.avi', 'MJPG', 5);
     for await (const frame of (await openFrames(film)).frames) {
-      expect([numberOf(frame as RawImage), isOpen(film)]).toEqual([0, true]);
+      expect([numberOf(frame as RawImage), await isOpen(film)]).toEqual([0, true]);
       break;
     }
-    expect(isOpen(film)).toBe(false);
+    expect(await isOpen(film)).toBe(false);
   });
 
   it('cut short: the frames before the cut, or an error where its list of frames is gone', async () => {
-    const cut = (film: string) => (truncateSync(film, statSync(film).size / 2), film);
+    const cut = (film: string) => (truncateSync(film, statSync(film).size >> 1), film);
     const seen = await numbers((await openFrames(cut(writeFilm('cut.avi', 'MJPG', 30, 640, 480)))).frames);
     expect(seen.length).toBeGreaterThan(5);
     expect(seen.length).toBeLessThan(25);

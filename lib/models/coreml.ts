@@ -258,11 +258,13 @@ interface Lookup {
   affineOf(layer: string, norm: boolean): readonly CoreMlLayer[];
 }
 
-/** For a file in which any of the authors' names is a convolution's. */
+/** For a file in which any of the authors' names is a layer's, but for one that many networks have. */
 function layersByName(layers: readonly CoreMlLayer[], variables: readonly Variable[]): Lookup | undefined {
-  const convolutions = new Map(layers.filter(({ convolution }) => convolution).map((layer) => [layer.name, layer]));
-  if (!variables.some(({ name }) => name !== 'conv1/weights' && name.endsWith('/weights') && convolutions.has(name.slice(0, -8)))) return undefined;
-  const norms = new Map(layers.filter(({ norm }) => norm).map((layer) => [layer.name, layer]));
+  const theirs = new Set(variables.map(({ name }) => name.slice(0, name.indexOf('/'))));
+  theirs.delete('conv1');
+  if (!layers.some(({ name }) => theirs.has(name))) return undefined;
+  const named = (kind: 'convolution' | 'norm') => new Map(layers.filter((layer) => layer[kind]).map((layer) => [layer.name, layer]));
+  const [convolutions, norms] = [named('convolution'), named('norm')];
   return {
     convolutionOf: (layer) => convolutions.get(layer),
     affineOf: (layer) => (norms.has(layer) ? [norms.get(layer)!] : []),
