@@ -1,6 +1,7 @@
 // What there is around the depth network: scaling the picture, and everything that is read out of the map. In one run.
 //   npm run bench:depth -- [--rounds 31] [--out FILE]
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -17,8 +18,8 @@ const { values: options } = parseArgs({
 });
 const build = await buildBench('depth_parts_bench');
 const require = createRequire(import.meta.url);
-const { DepthMap } = require('../dist/depth');
-const { seededWeights } = require('../dist/depth/seeded.js');
+const { DepthEstimator, DepthMap } = require('../dist/depth');
+const { seededNumbers, seededWeights } = require('../dist/depth/seeded.js');
 const { say, write } = report();
 const rounds = Number(options.rounds);
 
@@ -76,4 +77,29 @@ say(
     ],
   ),
 );
+say('## Precision');
+say(
+  "Seeded weights and the two golden pictures. The error is the size of the difference to what the authors' network gives (TensorFlow, " +
+    'fp32) by the size of the whole map, each the root of a sum of squares; to fp32, the same with our own map in fp32.',
+);
+const errors = [];
+const exact = new Map();
+for (const precision of Object.keys(native)) {
+  const depth = await DepthEstimator.load({ weights: 'seeded', precision });
+  for (const picture of ['fcrn-a', 'fcrn-b']) {
+    const data = Uint8Array.from(seededNumbers(picture, 228 * 304 * 3), (value) => value * 256);
+    const { values } = await depth.estimate({ data, width: 304, height: 228, channels: 3 });
+    if (precision === 'fp32') exact.set(picture, values);
+    const golden = readFileSync(new URL(`../test/golden/fcrn/${picture}.depth.f32`, import.meta.url));
+    const theirs = new Float32Array(Uint8Array.from(golden).buffer);
+    errors.push([`${precision}, ${picture}`, relativeError(values, theirs).toExponential(1), relativeError(values, exact.get(picture)).toExponential(1)]);
+  }
+  await depth.close();
+}
+say(table(['precision, picture', "against the authors' network", 'against fp32'], errors));
 write(options.out);
+
+function relativeError(values, expected) {
+  const size = (numbers) => Math.hypot(...numbers);
+  return size(values.map((value, i) => value - expected[i])) / size(expected);
+}

@@ -5,7 +5,9 @@ import { FaissVisionError } from '../error';
 import type { ImageInput, MatLike } from '../image';
 import { matPixelsAsync } from '../image/mat';
 
+/** Where frames come from. */
 export interface FrameSource {
+  /** Bytes of encoded pictures, their paths, or raw pixels; iterate them once. */
   frames: AsyncIterable<ImageInput>;
   /** Whether it has its frames already, so that each can be looked at: a folder or a film, and no camera. */
   recorded: boolean;
@@ -17,9 +19,11 @@ const MAX_FRAME_BYTES = 64 * 2 ** 20;
 
 /**
  * The frames of a folder of pictures (in the order of their names), of an MJPEG stream (`http:` or `https:`), or of a camera
- * (its number) or a film (its path) through the package `@u4/opencv4nodejs`, which has to be installed for that.
+ * (its number) or a film (its path) through the package `@u4/opencv4nodejs`, which has to be installed for that. Opened when
+ * the first frame is asked for.
  *
- * @throws ERR_SOURCE_NOT_FOUND, ERR_OPENCV_UNAVAILABLE
+ * @throws ERR_SOURCE_NOT_FOUND for a path that is nothing. Reading throws it for what cannot be opened, ERR_OPENCV_UNAVAILABLE,
+ * and ERR_SOURCE_FAILED where a camera gives no more frames
  */
 export async function openFrames(source: string): Promise<FrameSource> {
   if (/^https?:\/\//.test(source)) return { frames: mjpegFrames(source), recorded: false };
