@@ -106,16 +106,20 @@ describe.skipIf(missing)('a film through @u4/opencv4nodejs', () => {
 
   it('leaves the event loop free and memory flat', async () => {
     const film = writeFilm('large.avi', 'MJPG', 20, 1920, 1080);
-    let frames = 0;
     let before = 0;
-    const begin = performance.eventLoopUtilization();
+    const shares: number[] = [];
     for (let round = 0; round < 8; round++) {
       if (round === 2) before = process.memoryUsage().rss;
-      for await (const _ of (await openFrames(film)).frames) frames++;
+      const frames = (await openFrames(film)).frames[Symbol.asyncIterator]();
+      await frames.next(); // opens it, on this thread
+      const begin = performance.eventLoopUtilization();
+      let read = 1;
+      while (!(await frames.next()).done) read++;
+      shares.push(performance.eventLoopUtilization(begin).utilization);
+      expect(read).toBe(20);
     }
-    // The share of time in which this thread works: it waits for OpenCV's.
-    expect(performance.eventLoopUtilization(begin).utilization).toBeLessThan(0.4);
-    expect(frames).toBe(160);
+    // The share of time in which this thread works instead of waiting for OpenCV's. Reading here it would be above 0.9.
+    expect(shares.sort((a, b) => a - b)[4]).toBeLessThan(0.7);
     // 120 frames of 6 MB: kept, they would be 750 MB.
     expect(process.memoryUsage().rss - before).toBeLessThan(300e6);
   });

@@ -1,6 +1,6 @@
 import { FaissVisionError } from '../error';
-import { findLayers, type Layer } from './coreml-structure';
-import { fcrnVariables, type Variable } from './fcrn-variables';
+import { type Layer, lookUp } from './coreml-structure';
+import { fcrnVariables } from './fcrn-variables';
 import { bytesField, fields, numberField, numberFields } from './protobuf';
 import { type SourceTensors, toFloat32 } from './source';
 import { elementCount } from './tensor';
@@ -74,8 +74,8 @@ export function readCoreMl(file: Buffer, name: string): SourceTensors {
     const add = (variable: string, shape: number[], data: () => Uint8Array) => found.set(variable, { dtype: 'F32', shape, data });
     const variables = fcrnVariables();
     const wanted = new Set(variables.map((variable) => variable.name));
-    const { convolutionOf, affineOf } = layersByName(layers, variables) ?? layersByPlace(layers);
-    const plain = layers.every(({ affine }) => !affine); // all norms are folded into their convolutions
+    const { convolutionOf, affineOf } = lookUp(layers);
+    const plain = layers.every(({ norm, scale }) => !norm && !scale); // all norms are folded into their convolutions
     let last: { layer: CoreMlLayer | undefined; biased: boolean } | undefined;
     for (const { name: variable } of variables) {
       const [layer, parameter] = variable.split('/') as [string, string];
@@ -249,48 +249,6 @@ export function readCoreMl(file: Buffer, name: string): SourceTensors {
       throw format('its preprocessing changes the pixels, which the authors\' network reads as they are');
     }
   }
-}
-
-interface Lookup {
-  /** The convolution that the authors call so. */
-  convolutionOf(layer: string): CoreMlLayer | undefined;
-  /** What scales and shifts in place of an authors' norm, or alone behind one of their convolutions that no norm follows at once. */
-  affineOf(layer: string, norm: boolean): readonly CoreMlLayer[];
-}
-
-/** For a file in which any of the authors' names is a layer's, but for one that many networks have. */
-function layersByName(layers: readonly CoreMlLayer[], variables: readonly Variable[]): Lookup | undefined {
-  const theirs = new Set(variables.map(({ name }) => name.slice(0, name.indexOf('/'))));
-  theirs.delete('conv1');
-  if (!layers.some(({ name }) => theirs.has(name))) return undefined;
-  const named = (kind: 'convolution' | 'norm') => new Map(layers.filter((layer) => layer[kind]).map((layer) => [layer.name, layer]));
-  const [convolutions, norms] = [named('convolution'), named('norm')];
-  return {
-    convolutionOf: (layer) => convolutions.get(layer),
-    affineOf: (layer) => (norms.has(layer) ? [norms.get(layer)!] : []),
-  };
-}
-
-/** For any other file. */
-function layersByPlace(layers: readonly CoreMlLayer[]): Lookup {
-  const { convolutions, after, afterBranch } = findLayers(layers);
-  const branchOf = (layer: string) => convolutions.get(layer.replace(/_BN$/, '_ConvA'));
-  return {
-    convolutionOf: (layer) => convolutions.get(layer),
-    affineOf(layer, norm) {
-      const branch = /_br[12]_/.test(layer);
-      if (norm && branch) return afterBranch.get(branchOf(layer)!) ?? [];
-      const convolution = convolutions.get(norm ? convolutionBefore(layer) : layer);
-      return (norm || branch || layer === 'ConvPred') && convolution ? (after.get(convolution) ?? []) : [];
-    },
-  };
-}
-
-/** The authors' convolution that one of their norms follows. */
-function convolutionBefore(norm: string): string {
-  if (norm === 'bn_conv1') return 'conv1';
-  if (norm === 'layer1_BN') return 'layer1';
-  return norm.startsWith('bn') ? norm.replace('bn', 'res') : norm.replace(/_BN$/, '_Conv');
 }
 
 /** Whether the first picture among the inputs is read with blue first. */

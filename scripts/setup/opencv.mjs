@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { SetupError } from './errors.mjs'
 import { buildJobs } from './ninja.mjs'
+import { nodeHeaders } from './paths.mjs'
 import { output, run } from './run.mjs'
 
 const VERSION = '7.1.2'
@@ -39,7 +40,8 @@ export const opencv = {
     const cwd = join(folder, 'node_modules/@u4/opencv4nodejs')
     const sources = readdirSync(join(cwd, 'cc'), { recursive: true }).filter((name) => name.endsWith('.cc')).length
     let compiled = 0
-    await run(process.execPath, [join(folder, 'node_modules/node-gyp/bin/node-gyp.js'), 'rebuild', '--jobs', String(buildJobs(PEAK_MEMORY_PER_JOB_GB))], {
+    const gyp = join(folder, 'node_modules/node-gyp/bin/node-gyp.js')
+    await run(process.execPath, [gyp, 'rebuild', '--jobs', String(buildJobs(PEAK_MEMORY_PER_JOB_GB))], {
       cwd,
       log: context.log,
       environment,
@@ -58,16 +60,14 @@ function buildEnvironment(folder, libraries, { CXXFLAGS = '' }) {
   // The package compiles what OpenCV's list of its modules has; this one comes before OpenCV's own.
   writeFileSync(join(include, 'opencv2/opencv_modules.hpp'), MODULES.map((name) => `#define HAVE_OPENCV_${name.toUpperCase()}\n`).join(''))
   symlinkSync(INCLUDE, join(include, 'opencv4'))
-  const variables = {
+  return {
     OPENCV4NODEJS_DISABLE_AUTOBUILD: '1',
     OPENCV_INCLUDE_DIR: include,
     OPENCV_LIB_DIR: libraries,
     OPENCV_BIN_DIR: '/usr/bin',
     CXXFLAGS: `${CXXFLAGS} -O1`, // it only hands over: the work is done in OpenCV's own libraries
+    ...nodeHeaders(),
   }
-  // Node's own headers where it came with them, so that node-gyp has nothing to download.
-  const prefix = dirname(dirname(process.execPath))
-  return existsSync(join(prefix, 'include/node/node.h')) ? { ...variables, npm_config_nodedir: prefix } : variables
 }
 
 /** Where Debian keeps this architecture's libraries. */
