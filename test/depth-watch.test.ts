@@ -266,12 +266,11 @@ it(`${length} frames of 640 x 480 at 30 a second through the network: latencies,
   };
   const begin = performance.now();
   const came: number[] = [];
-  const noise = seededImage('stream', 480, 640);
   async function* camera() {
     for (let i = 0; i < length; i++) {
       await sleep(begin + ((i + 1) * 1000) / 30 - performance.now());
-      // A bright bar that moves.
-      const data = noise.map((value, at) => ((at + 40 * i) % 1920 < 600 ? 255 : value));
+      // What seeded weights see in it covers from a tenth to two thirds.
+      const data = new Uint8Array(640 * 480 * 3).fill(127.5 + 127.5 * Math.sin(i / 20));
       came.push(performance.now());
       yield { data, width: 640, height: 480, channels: 3 as const };
     }
@@ -298,8 +297,11 @@ it(`${length} frames of 640 x 480 at 30 a second through the network: latencies,
   expect([watch.received, watch.frame, watch.estimated + watch.dropped]).toEqual([length, length, length]);
   expect(watch.dropped).toBeGreaterThan(0.2 * length);
   expect(told).toEqual(expected);
-  // All 1,000 frames have 920 MB. A short stream is over before garbage is collected.
-  if (process.env.FAISS_VISION_LONG) expect(most - memory).toBeLessThan(100e6);
+  if (process.env.FAISS_VISION_LONG) {
+    expect(told.length).toBeGreaterThan(4);
+    // All 1,000 frames have 920 MB. A short stream is over before garbage is collected.
+    expect(most - memory).toBeLessThan(100e6);
+  }
   await depth.close();
 });
 
