@@ -11,7 +11,9 @@ import { SetupError } from './setup/errors.mjs'
 import { takeLock } from './setup/lock.mjs'
 import { cacheFolder, projectFolder } from './setup/paths.mjs'
 import { duration, Report } from './setup/report.mjs'
-import { steps } from './setup/steps.mjs'
+import { optionalSteps, steps } from './setup/steps.mjs'
+
+const allSteps = [...steps, ...optionalSteps]
 
 /**
  * Does every step that is not done yet. A step that fails is reported, and the process ends with exit
@@ -20,7 +22,7 @@ import { steps } from './setup/steps.mjs'
  * quiet: tell only about the steps that take long enough to be noticed.
  * json: tell everything on standard error; standard output is the caller's.
  * tests: build the C++ tests as well.
- * only: names of the steps to look at; all without it.
+ * only: names of the steps to look at; all without it, but for the optional ones.
  * Returns the folder of the FAISS in use, undefined where CMake finds it by itself.
  */
 export async function setup({ quiet = false, json = false, tests = false, only } = {}) {
@@ -31,13 +33,13 @@ export async function setup({ quiet = false, json = false, tests = false, only }
     folder: projectFolder,
     cache,
     tests,
+    only,
     // A package must not start a build of OpenCV of its own when it is installed.
     environment: { ...process.env, OPENCV4NODEJS_DISABLE_AUTOBUILD: '1' },
   }
   let unlock
 
-  for (const step of steps) {
-    if (only !== undefined && !only.includes(step.name)) continue
+  for (const step of only === undefined ? steps : allSteps.filter(({ name }) => only.includes(name))) {
     context.log = join(cache, 'logs', `${step.name}.log`)
     const progress = report.begin(step)
     try {
@@ -78,9 +80,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     options: { only: { type: 'string' }, tests: { type: 'boolean' }, quiet: { type: 'boolean' } },
   })
   const only = values.only?.split(',')
-  const unknown = only?.find((name) => !steps.some((step) => step.name === name))
+  const unknown = only?.find((name) => !allSteps.some((step) => step.name === name))
   if (unknown !== undefined) {
-    console.error(`setup: --only takes ${steps.map((step) => step.name).join(', ')}; there is no step '${unknown}'`)
+    console.error(`setup: --only takes ${allSteps.map((step) => step.name).join(', ')}; there is no step '${unknown}'`)
     process.exit(2)
   }
   await setup({ ...values, only })

@@ -89,6 +89,17 @@ describe('--watch', () => {
   ])('%s is refused', async (source, code) => {
     expect(await run('--watch', source, '--weights', 'seeded')).toMatchObject({ code: 3, stderr: expect.stringContaining(code) });
   });
+
+  it('a camera without the package for it is refused by the name of the package', async ({ skip }) => {
+    try {
+      require.resolve('@u4/opencv4nodejs', { paths: [join(__dirname, '../dist')] });
+      skip('@u4/opencv4nodejs is installed');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
+    }
+    const { code, stderr } = await run('--watch', '0', '--weights', 'seeded');
+    expect([code, stderr]).toEqual([3, expect.stringMatching(/ERR_OPENCV_UNAVAILABLE.*@u4\/opencv4nodejs/)]);
+  });
 });
 
 describe('arguments', () => {

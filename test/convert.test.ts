@@ -13,6 +13,7 @@ import { readNumpyDictionary } from '../dist/models/numpy-file';
 import { decodeSafetensors } from '../dist/models/safetensors';
 import { toFloat32 } from '../dist/models/source';
 import { seededData, seededWeights } from '../dist/depth/seeded';
+import { fcrnGraph } from './support/fcrn-graph';
 import { seededImage } from './support/seeded';
 import { type CoreMlLayer, type CoreMlOptions, coreMl, npy, type Numbers, writeCheckpoint, writeParts } from './support/weights-files';
 
@@ -227,6 +228,45 @@ describe("Apple's Core ML", () => {
     expect([weights.slice(0, 64), weights.slice(64, 128)]).toEqual([original.slice(128, 192), original.slice(64, 128)]);
 
     rmSync(at('fcrn.mlmodel'));
+  });
+
+  it('of the whole network without any of the names, and its branches the other way round: the seeded file', async () => {
+    const layers = new Map(coreMlLayers().map((layer) => [layer.name, layer]));
+    write('other.mlmodel', fcrnGraph((name) => layers.get(name)!));
+    await convertWeights(at('other.mlmodel'), at('ml.safetensors'));
+    expectSeeded(at('ml.safetensors'), { model: 'fcrn', source: 'other.mlmodel', near: 'high' });
+    for (const name of ['other.mlmodel', 'ml.safetensors']) rmSync(at(name));
+    layers.set('res4c_branch2b', { ...layers.get('res4c_branch2b')!, kind: 'other' });
+    write('other.mlmodel', fcrnGraph((name) => layers.get(name)!));
+    await refused('other.mlmodel', 'ERR_WEIGHTS_MISMATCH', 'branch2b/weights [3, 3, 256, 256] of fcrn is missing');
+    rmSync(at('other.mlmodel'));
+  });
+
+  it('with norms and biases taken apart into layers of their own: an equal network', async () => {
+    const layers = new Map(coreMlLayers().map((layer) => [layer.name, layer]));
+    const tensors = readCoreMl(whole(coreMl(fcrnGraph((name) => layers.get(name)!, { apart: true }))), 'apart.mlmodel');
+    expect([...tensors.keys()]).toEqual(fcrnVariables().map(({ name }) => name));
+    const { tensors: expected } = decodeSafetensors(reference);
+    for (const [name, tensor] of tensors) {
+      // A bias before a norm may have become a part of that.
+      if (!name.endsWith('/weights') && !/(br[12]_Conv.|ConvPred)\/biases$/.test(name)) continue;
+      if (Buffer.compare(await tensor.data(), expected.get(name)!.data) !== 0) throw new Error(`${name} has other numbers`);
+    }
+    const biasBefore = (norm: string) => ({ bn_conv1: 'conv1', layer1_BN: 'layer1' })[norm] ?? norm.replace(/x_BN$/, 'x_Conv');
+    for (const name of tensors.keys()) {
+      if (!name.endsWith('/mean')) continue;
+      const norm = name.slice(0, -'/mean'.length);
+      const effect = async (numbersOf: (variable: string) => Promise<number[]> | number[] | undefined) => {
+        const parts = ['mean', 'variance', 'scale', 'offset'].map((parameter) => numbersOf(`${norm}/${parameter}`)!);
+        const [mean, variance, scale, offset] = await Promise.all(parts);
+        const bias = await numbersOf(`${biasBefore(norm)}/biases`);
+        const factor = scale!.map((value, i) => value / Math.sqrt(variance![i]! + 1e-4));
+        return [...factor, ...factor.map((value, i) => offset![i]! + ((bias?.[i] ?? 0) - mean![i]!) * value)];
+      };
+      const ours = await effect(async (variable) => numbers((await tensors.get(variable)?.data()) ?? new Uint8Array()));
+      const theirs = await effect((variable) => numbers(expected.get(variable)?.data ?? new Uint8Array()));
+      expect(Math.max(...ours.map((value, i) => Math.abs(value - theirs[i]!))), norm).toBeLessThan(1e-6);
+    }
   });
 
   it('in halves, and with norms folded into biases', async () => {

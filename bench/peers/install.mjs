@@ -3,8 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import { cacheFolder } from '../../scripts/setup/paths.mjs';
+import { join } from 'node:path';
+import { cacheFolder, nodeHeaders } from '../../scripts/setup/paths.mjs';
 
 const manifest = readFileSync(new URL('package.json', import.meta.url));
 
@@ -27,10 +27,7 @@ export function requirePeers() {
 }
 
 function npm(folder, variables, ...args) {
-  const env = { ...process.env, ...variables };
-  // Node's own headers where it came with them, so that node-gyp has nothing to download.
-  const prefix = dirname(dirname(process.execPath));
-  if (existsSync(join(prefix, 'include/node/node_api.h'))) env.npm_config_nodedir = prefix;
+  const env = { ...process.env, ...variables, ...nodeHeaders() };
   const { status, error } = spawnSync('npm', args, { cwd: folder, env, stdio: ['ignore', 2, 2] });
   if (status !== 0) throw new Error(`npm ${args.join(' ')} in ${folder} ended with ${status}`, { cause: error });
 }

@@ -58,11 +58,12 @@ export class DepthMap {
   /** The readings, the smallest as 0 and the largest as 1. 0 where there is no reading, and everywhere where all readings are equal. */
   normalised(): Float32Array {
     const { min, max } = this.#range();
-    const normalised = new Float32Array(this.values.length);
+    const { values } = this;
+    const normalised = new Float32Array(values.length);
     if (!(max > min)) return normalised;
     // Plain loops here and below: typed arrays' iterators and callbacks take longer than everything else around the network.
     for (let i = 0; i < normalised.length; i++) {
-      const value = this.values[i]!;
+      const value = values[i]!;
       if (isReading(value)) normalised[i] = (value - min) / (max - min);
     }
     return normalised;
@@ -71,12 +72,14 @@ export class DepthMap {
   /** 1 for a cell in the nearer half of the readings' range, else 0: `normalised()` of at least 0.5, or at most 0.5 where low is near. */
   mask(): Uint8Array {
     const { min, max } = this.#range();
-    const mask = new Uint8Array(this.values.length);
+    const { values, nearIs } = this;
+    const mask = new Uint8Array(values.length);
     if (!(max > min)) return mask; // readings that are all equal have no nearer half
-    const normalised = this.normalised();
     for (let i = 0; i < mask.length; i++) {
-      const near = this.nearIs === 'high' ? normalised[i]! >= 0.5 : normalised[i]! <= 0.5;
-      mask[i] = near && isReading(this.values[i]!) ? 1 : 0;
+      const value = values[i]!;
+      if (!isReading(value)) continue;
+      const normalised = Math.fround((value - min) / (max - min)); // as normalised() has it
+      mask[i] = (nearIs === 'high' ? normalised >= 0.5 : normalised <= 0.5) ? 1 : 0;
     }
     return mask;
   }
@@ -103,7 +106,7 @@ export class DepthMap {
   async toPng(options: DrawOptions = {}): Promise<Buffer> {
     const { size = { width: this.width, height: this.height }, colorMap = 'grey' } = options;
     const drawn = await this.#draw(size.width, size.height, colorMap);
-    // Half the time of the default level and a tenth more bytes.
+    // At the map's own size half the time of the default level and a tenth more bytes.
     return drawn.png({ compressionLevel: 3 }).toBuffer();
   }
 
@@ -154,24 +157,21 @@ export class DepthMap {
   #pixels(colorMap: ColorMap): Uint8Array {
     const colors = palette(colorMap);
     const normalised = this.normalised();
-    const pixels = new Uint8Array(4 * normalised.length);
-    for (let i = 0; i < normalised.length; i++) {
-      if (!isReading(this.values[i]!)) continue;
-      const nearness = this.nearIs === 'high' ? normalised[i]! : 1 - normalised[i]!;
-      const color = 3 * Math.round(255 * nearness);
-      pixels[4 * i] = colors[color]!;
-      pixels[4 * i + 1] = colors[color + 1]!;
-      pixels[4 * i + 2] = colors[color + 2]!;
-      pixels[4 * i + 3] = 255;
+    const { values, nearIs } = this;
+    const pixels = new Uint32Array(normalised.length);
+    for (let i = 0; i < pixels.length; i++) {
+      const nearness = nearIs === 'high' ? normalised[i]! : 1 - normalised[i]!;
+      if (isReading(values[i]!)) pixels[i] = colors[Math.round(255 * nearness)]!;
     }
-    return pixels;
+    return new Uint8Array(pixels.buffer);
   }
 
   /** The smallest and the largest reading; Infinity and -Infinity where there is none. */
   #range(): { min: number; max: number } {
+    const { values } = this;
     let [min, max] = [Infinity, -Infinity];
-    for (let i = 0; i < this.values.length; i++) {
-      const value = this.values[i]!;
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i]!;
       if (!isReading(value)) continue;
       if (value < min) min = value;
       if (value > max) max = value;

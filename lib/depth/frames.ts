@@ -1,9 +1,13 @@
 import * as fs from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import * as path from 'node:path';
 import { FaissVisionError } from '../error';
-import type { ImageInput } from '../image';
+import type { ImageInput, MatLike } from '../image';
+import { matPixelsAsync } from '../image/mat';
 
+/** Where frames come from. */
 export interface FrameSource {
+  /** Bytes of encoded pictures, their paths, or raw pixels; iterate them once. */
   frames: AsyncIterable<ImageInput>;
   /** Whether it has its frames already, so that each can be looked at: a folder or a film, and no camera. */
   recorded: boolean;
@@ -15,17 +19,19 @@ const MAX_FRAME_BYTES = 64 * 2 ** 20;
 
 /**
  * The frames of a folder of pictures (in the order of their names), of an MJPEG stream (`http:` or `https:`), or of a camera
- * (its number) or a film (its path) through the package `@u4/opencv4nodejs`, which has to be installed for that.
+ * (its number) or a film (its path) through the package `@u4/opencv4nodejs`, which has to be installed for that. Opened when
+ * the first frame is asked for.
  *
- * @throws ERR_SOURCE_NOT_FOUND, ERR_OPENCV_UNAVAILABLE
+ * @throws ERR_SOURCE_NOT_FOUND for a path that is nothing. Reading throws it for what cannot be opened, ERR_OPENCV_UNAVAILABLE,
+ * and ERR_SOURCE_FAILED where a camera gives no more frames
  */
 export async function openFrames(source: string): Promise<FrameSource> {
   if (/^https?:\/\//.test(source)) return { frames: mjpegFrames(source), recorded: false };
-  if (/^\d+$/.test(source)) return { frames: capturedFrames(Number(source)), recorded: false };
+  if (/^\d+$/.test(source)) return { frames: capturedFrames(Number(source), true), recorded: false };
   const stat = await fs.stat(source).catch((cause: unknown) => {
     throw new FaissVisionError('ERR_SOURCE_NOT_FOUND', `"${source}" is no folder, no film, no camera's number and no http address`, { cause });
   });
-  return { frames: stat.isDirectory() ? pictures(source) : capturedFrames(source), recorded: true };
+  return { frames: stat.isDirectory() ? pictures(source) : capturedFrames(source, false), recorded: true };
 }
 
 async function* pictures(folder: string): AsyncGenerator<ImageInput> {
@@ -35,35 +41,76 @@ async function* pictures(folder: string): AsyncGenerator<ImageInput> {
 
 /** What is used of OpenCV. */
 interface OpenCv {
-  VideoCapture: new (source: number | string) => { readAsync(): Promise<Mat>; release(): void };
+  VideoCapture: new (source: number | string) => Capture;
 }
-interface Mat {
-  empty: boolean;
-  cols: number;
-  rows: number;
-  channels: number;
-  getDataAsync(): Promise<Buffer>;
+interface Capture {
+  readAsync(): Promise<CapturedMat>;
+  release(): void;
+}
+interface CapturedMat extends MatLike {
+  readonly empty: boolean;
+  copyToAsync(destination: MatLike): Promise<unknown>;
+  release(): void;
 }
 
-async function* capturedFrames(source: number | string): AsyncGenerator<ImageInput> {
-  let opencv: OpenCv;
-  try {
-    opencv = require('@u4/opencv4nodejs') as OpenCv;
-  } catch (cause) {
-    const message = `"${source}": cameras and films need the package @u4/opencv4nodejs, which cannot be loaded`;
-    throw new FaissVisionError('ERR_OPENCV_UNAVAILABLE', message, { cause });
-  }
-  const capture = new opencv.VideoCapture(source);
+/** @param live whether an end is a failure: a camera has none of its own */
+export async function* capturedFrames(source: number | string, live: boolean): AsyncGenerator<ImageInput> {
+  const what = live ? `camera ${source}` : `"${source}"`;
+  const capture = openCapture(source, what);
   try {
     for (;;) {
-      const mat = await capture.readAsync();
-      if (mat.empty) return;
-      const channels = mat.channels as 1 | 3 | 4;
-      yield { data: await mat.getDataAsync(), width: mat.cols, height: mat.rows, channels, order: 'bgr' };
+      const pixels = await nextPixels(capture, what).catch((cause: unknown) => {
+        throw new FaissVisionError('ERR_SOURCE_FAILED', `${what}: OpenCV cannot read the next frame: ${reason(cause)}`, { cause });
+      });
+      if (pixels) yield pixels;
+      else if (live) throw new FaissVisionError('ERR_SOURCE_FAILED', `${what} gives no more frames`);
+      else return;
     }
   } finally {
     capture.release();
   }
+}
+
+/** The optional peer, without the log that its builder writes to standard output each time it is loaded. */
+function loadOpenCv(): OpenCv {
+  const { Log } = createRequire(require.resolve('@u4/opencv4nodejs'))('@u4/opencv-build') as { Log: { silence?: boolean } };
+  const { silence } = Log;
+  Log.silence = true;
+  try {
+    return require('@u4/opencv4nodejs') as OpenCv;
+  } finally {
+    Log.silence = silence ?? false;
+  }
+}
+
+/** Opened on the calling thread, as the package has no other way. */
+function openCapture(source: number | string, what: string): Capture {
+  let opencv: OpenCv;
+  try {
+    opencv = loadOpenCv();
+  } catch (cause) {
+    const message = `${what}: cameras and films need the package @u4/opencv4nodejs, which cannot be loaded`;
+    throw new FaissVisionError('ERR_OPENCV_UNAVAILABLE', message, { cause });
+  }
+  try {
+    return new opencv.VideoCapture(source);
+  } catch (cause) {
+    throw new FaissVisionError('ERR_SOURCE_NOT_FOUND', `${what} cannot be opened by OpenCV: ${reason(cause)}`, { cause });
+  }
+}
+
+async function nextPixels(capture: Capture, what: string): Promise<ImageInput | undefined> {
+  const mat = await capture.readAsync();
+  if (mat.empty) return undefined;
+  const pixels = await matPixelsAsync(mat, what);
+  // V8 sees only the handle of OpenCV's memory and would collect it too late.
+  mat.release();
+  return pixels;
+}
+
+/** The package rejects with a text instead of an error. */
+function reason(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
 }
 
 /** The JPEG pictures of a `multipart/x-mixed-replace` answer (RFC 2046, 5.1), as network cameras send them. */

@@ -26,9 +26,9 @@ export async function seededWeights(): Promise<string> {
   return file;
 }
 
-/** A variable's numbers, little endian. */
-export function seededData({ name, shape }: Variable): Uint8Array {
-  const numbers = seededNumbers(name, elementCount(shape));
+/** A variable's numbers, little endian; other ones for another seed, which is put before the name. */
+export function seededData({ name, shape }: Variable, seed = ''): Uint8Array {
+  const numbers = seededNumbers(seed + name, elementCount(shape));
   const spread = (factor: number, offset: number) => {
     for (let i = 0; i < numbers.length; i++) numbers[i] = Math.fround((numbers[i]! * 2 - 1) * factor) + offset;
   };

@@ -1,3 +1,5 @@
+#include <utility>
+
 #include <gtest/gtest.h>
 
 #include "vision/depth_estimation.h"
@@ -31,6 +33,19 @@ float pixel(const std::vector<float>& picture, int x, int y) { return picture[si
 TEST(DepthScale, leavesAPictureOfTheNetworksSizeAsItIs) {
     const std::vector<uint8_t> pixels = test::noise("depth", 228, 304);
     EXPECT_EQ(scaled(pixels, 304, 228), std::vector<float>(pixels.begin(), pixels.end()));
+}
+
+TEST(DepthScale, aCamerasOrderGivesTheSamePicture) {
+    for (const auto& [width, height] : {std::pair{640, 480}, {304, 228}, {77, 600}, {1, 1}}) {
+        const std::vector<uint8_t> pixels = test::noise("order", height, width);
+        std::vector<uint8_t> reversed(pixels);
+        for (size_t i = 0; i < reversed.size(); i += 3) std::swap(reversed[i], reversed[i + 2]);
+        Image camera = test::rgb(reversed, width, height);
+        camera.order = PixelOrder::BGR;
+        std::vector<float> result;
+        DepthEstimation::scale(camera, result);
+        EXPECT_EQ(result, scaled(pixels, width, height)) << width << " x " << height;
+    }
 }
 
 TEST(DepthScale, averagesWhatShrinks) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "vision/area_resampler.h"
 #include "vision/kernels.h"
@@ -56,7 +57,11 @@ DepthEstimation::DepthEstimation(const Safetensors& weights, Precision precision
     : network_(weights, precision), near_(weights.metadata("near")), source_(weights.metadata("source")) {}
 
 void DepthEstimation::scale(const Image& image, std::vector<float>& pixels) {
-    const RgbPixels picture(image);
+    // Channels do not meet, so a camera's blue and red change places in the small picture instead of the large one.
+    const bool swapped = image.channels == 3 && image.order == PixelOrder::BGR;
+    Image source = image;
+    if (swapped) source.order = PixelOrder::RGB;
+    const RgbPixels picture(source);
     const int width = std::min(picture.width(), Fcrn::kInWidth), height = std::min(picture.height(), Fcrn::kInHeight);
     const bool grows = width < Fcrn::kInWidth || height < Fcrn::kInHeight;
     pixels.resize(size_t{3} * Fcrn::kInWidth * Fcrn::kInHeight);
@@ -73,6 +78,7 @@ void DepthEstimation::scale(const Image& image, std::vector<float>& pixels) {
         }
     });
     if (grows) enlarge(small, width, height, pixels.data());
+    for (size_t i = 0; swapped && i < pixels.size(); i += 3) std::swap(pixels[i], pixels[i + 2]);
 }
 
 void DepthEstimation::estimate(const Image& image, float* depths) {

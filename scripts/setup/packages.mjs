@@ -10,6 +10,8 @@ const ALWAYS = [
   'libxxhash-dev', // the checksum of saved files
   'libgtest-dev', // the C++ tests
 ]
+// For the optional step opencv.
+const FOR_OPENCV = ['libopencv-dev', 'make']
 // Looked for as commands, because a user may have newer ones than the distribution's.
 const COMMANDS = { 'g++': 'g++', cmake: 'cmake', ninja: 'ninja-build', python3: 'python3' }
 
@@ -28,7 +30,7 @@ export const packages = {
         '                    are yours to install; the variables Torch_DIR and faiss_ROOT say where'
       )
     }
-    context.missingPackages = await missing(context.environment)
+    context.missingPackages = await missing(context)
     return context.missingPackages.length === 0 ? 'installed' : undefined
   },
 
@@ -69,8 +71,9 @@ function isDebian() {
   return findCommand('apt-get') !== undefined && findCommand('dpkg-query') !== undefined
 }
 
-async function missing(environment) {
+async function missing({ environment, only }) {
   const wanted = [...ALWAYS]
+  if (only?.includes('opencv')) wanted.push(...FOR_OPENCV)
   if (!environment.Torch_DIR) wanted.push('libtorch-dev')
   if (!environment.faiss_ROOT) wanted.push('dpkg-dev') // unpacks FAISS's source package
   const pip = 'python3-pip' // fetches models

@@ -20,3 +20,9 @@ export function findCommand(name, environment = process.env) {
   const folders = [...(environment.PATH ?? '').split(':'), '/usr/sbin', '/sbin']
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
 }
+
+/** For node-gyp: where Node's own headers are, where it came with them, so that there is nothing to download. */
+export function nodeHeaders() {
+  const prefix = dirname(dirname(process.execPath))
+  return existsSync(join(prefix, 'include/node/node.h')) ? { npm_config_nodedir: prefix } : {}
+}

@@ -2,6 +2,7 @@ import { addons } from './addons.mjs'
 import { faiss } from './faiss.mjs'
 import { models } from './models.mjs'
 import { nodeModules } from './node-modules.mjs'
+import { opencv } from './opencv.mjs'
 import { packages } from './packages.mjs'
 import { typescript } from './typescript.mjs'
 
@@ -14,3 +15,6 @@ import { typescript } from './typescript.mjs'
  *   advice                   what to do when it fails
  */
 export const steps = [packages, faiss, nodeModules, typescript, addons, models]
+
+/** Done only when --only names them. */
+export const optionalSteps = [opencv]

@@ -129,11 +129,14 @@ export function writeCheckpoint(prefix: string, tensors: Iterable<Numbers>): voi
 
 export interface CoreMlLayer {
   name: string;
-  kind: 'convolution' | 'batchnorm';
-  /** Of a kernel: out, in, height, width. Of a batch norm: channels. */
+  kind: 'convolution' | 'batchnorm' | 'scale' | 'bias' | 'other';
+  /** Of a kernel: out, in, height, width. Of the next three: channels. */
   shape: readonly number[];
-  /** weights and bias, or gamma, beta, mean and variance. */
+  /** weights and bias; gamma, beta, mean and variance; scale; bias. */
   numbers: Record<string, Uint8Array>;
+  /** Names of what it reads and what it gives. */
+  from?: readonly string[];
+  to?: string;
 }
 
 export interface CoreMlOptions {
@@ -147,28 +150,39 @@ export interface CoreMlOptions {
 export function* coreMl(layers: readonly CoreMlLayer[], options: CoreMlOptions = {}): Generator<Buffer> {
   const { epsilon = 1e-4, half = false, bgr = false, bias = 0 } = options;
   const weights = (bytes: Uint8Array) => field(half ? 2 : 1, bytes);
-  const message = ({ name, kind, shape, numbers }: CoreMlLayer): Buffer => {
-    const params =
-      kind === 'convolution'
-        ? [
-            field(1, shape[0]!),
-            field(2, shape[1]!),
-            field(10, 1),
-            field(20, Buffer.concat([varint(shape[2]!), varint(shape[3]!)])),
-            field(70, numbers.bias ? 1 : 0),
-            field(90, weights(numbers.weights!)),
-            ...(numbers.bias ? [field(91, weights(numbers.bias))] : []),
-          ]
-        : [
-            field(1, shape[0]!),
-            fixed32(10, float(epsilon)),
-            field(15, weights(numbers.gamma!)),
-            field(16, weights(numbers.beta!)),
-            field(17, weights(numbers.mean!)),
-            field(18, weights(numbers.variance!)),
-          ];
-    const layer = field(kind === 'convolution' ? 100 : 160, Buffer.concat(params));
-    return field(1, Buffer.concat([field(1, name), field(2, 'from'), field(3, 'to'), layer]));
+  const params = ({ kind, shape, numbers }: CoreMlLayer): Buffer => {
+    switch (kind) {
+      case 'convolution':
+        return Buffer.concat([
+          field(1, shape[0]!),
+          field(2, shape[1]!),
+          field(10, 1),
+          field(20, Buffer.concat([varint(shape[2]!), varint(shape[3]!)])),
+          field(70, numbers.bias ? 1 : 0),
+          field(90, weights(numbers.weights!)),
+          ...(numbers.bias ? [field(91, weights(numbers.bias))] : []),
+        ]);
+      case 'batchnorm':
+        return Buffer.concat([
+          field(1, shape[0]!),
+          fixed32(10, float(epsilon)),
+          field(15, weights(numbers.gamma!)),
+          field(16, weights(numbers.beta!)),
+          field(17, weights(numbers.mean!)),
+          field(18, weights(numbers.variance!)),
+        ]);
+      case 'scale':
+        return Buffer.concat([field(1, shape[0]!), field(2, weights(numbers.scale!))]);
+      case 'bias':
+        return Buffer.concat([field(1, shape[0]!), field(2, weights(numbers.bias!))]);
+      case 'other':
+        return Buffer.alloc(0);
+    }
+  };
+  const numberOf = { convolution: 100, batchnorm: 160, scale: 245, bias: 250, other: 130 };
+  const message = (layer: CoreMlLayer): Buffer => {
+    const { name, kind, from = ['from'], to = 'to' } = layer;
+    return field(1, Buffer.concat([field(1, name), ...from.map((blob) => field(2, blob)), field(3, to), field(numberOf[kind], params(layer))]));
   };
   const scaler = field(2, Buffer.concat([field(1, 'image'), field(10, Buffer.concat([fixed32(10, float(1)), fixed32(22, float(bias))]))]));
   const image = Buffer.concat([field(1, 304), field(2, 228), field(3, bgr ? 30 : 20)]);
