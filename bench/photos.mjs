@@ -1,14 +1,17 @@
-// Many photos: at once against one after the other; memory over 2,000 photos and for loading; how soon a process is ready.
+// Many photos: at once against one after the other; large ones; memory over 2,000 photos and for loading; how soon a process is ready.
 //   npm run bench:photos -- [--photos 2000] [--built] [--out FILE]
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { setup } from '../scripts/setup.mjs';
-import { inTurn, median, microseconds, ratio } from './measure.mjs';
+import { difference, inTurn, median, microseconds, ratio } from './measure.mjs';
 import { figure, machine, report, table } from './report.mjs';
 import { seededFacenet } from './seeded.mjs';
 
@@ -25,10 +28,21 @@ if (!options.built) await setup({ quiet: true });
 const require = createRequire(import.meta.url);
 const { FaceRecognizer } = require('../dist');
 const { photosFolder } = require('../dist/models/cache.js');
+const { decode } = require('../dist/image');
+const sharp = require('sharp');
 const folder = mkdtempSync(join(tmpdir(), 'faiss-vision-bench-'));
 const facenet = join(folder, 'facenet.safetensors');
 await seededFacenet(facenet);
-const resident = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1024;
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc');
+/** What is resident once garbage, and with it the pixels of photos that are done, is collected: else it hangs on when that last happened. */
+async function resident() {
+  for (let i = 0; i < 3; i++) {
+    collect();
+    await sleep(50);
+  }
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1024;
+}
 const { say, write } = report();
 
 say('# Many photos');
@@ -36,46 +50,92 @@ say('Written by `npm run bench:photos`. Medians of rounds in turn; FaceNet with 
 say(machine());
 
 // Of its own process: what a script that loads it once in passing would see.
-const fresh = (script) => JSON.parse(execFileSync(process.execPath, ['-e', script], { cwd: fileURLToPath(new URL('..', import.meta.url)), encoding: 'utf8' }));
-const rss = `const rss = () => Number(/VmRSS:\\s+(\\d+)/.exec(require('fs').readFileSync('/proc/self/status', 'utf8'))[1]) / 1024;`;
-const loading = fresh(`${rss} const { FaceRecognizer } = require('./dist'); (async () => {
+const root = fileURLToPath(new URL('..', import.meta.url));
+const run = (script) => execFileSync(process.execPath, ['-e', script], { cwd: root, encoding: 'utf8' });
+const facenetOptions = JSON.stringify({ model: 'facenet', weights: facenet });
+const loading = JSON.parse(run(`const rss = () => Number(/VmRSS:\\s+(\\d+)/.exec(require('fs').readFileSync('/proc/self/status', 'utf8'))[1]) / 1024;
+  const { FaceRecognizer } = require('./dist'); (async () => {
   await FaceRecognizer.load({ model: 'resnet128' }); const before = rss();
-  const start = performance.now(); await FaceRecognizer.load({ model: 'facenet', weights: ${JSON.stringify(facenet)} });
-  console.log(JSON.stringify({ seconds: (performance.now() - start) / 1000, megabytes: rss() - before })); })()`);
+  await FaceRecognizer.load(${facenetOptions});
+  console.log(JSON.stringify({ megabytes: rss() - before })); })()`));
 const size = statSync(facenet).size / 2 ** 20;
 say(
-  `- Loading FaceNet where resnet128 and libtorch are loaded already: ${loading.seconds.toFixed(2)} s, with its first run on a made picture; ` +
-    `${loading.megabytes.toFixed(0)} MiB more resident for ${size.toFixed(0)} MiB of weights (${(loading.megabytes / size).toFixed(2)} times).`,
+  `- Loading FaceNet where resnet128 and libtorch are loaded already: ${loading.megabytes.toFixed(0)} MiB more resident for ` +
+    `${size.toFixed(0)} MiB of weights (${(loading.megabytes / size).toFixed(2)} times).`,
+);
+const ready = await inTurn(
+  {
+    without: () => microseconds(() => run(`require('./dist/addon.js').visionAddon().info()`)),
+    facenet: () => microseconds(() => run(`require('./dist').FaceRecognizer.load(${facenetOptions})`)),
+  },
+  Number(options.rounds),
+  1,
+);
+say(
+  `- A process that loads FaceNet and the detector, and runs both once, takes ${figure(difference(ready.facenet, ready.without) / 1e6)} s more than one that ` +
+    `loads libtorch alone (${figure(median(ready.without) / 1e6)} s).`,
 );
 
 const names = ['obama', 'obama2', 'biden', 'obama_partial_face'].map((name) => join(photosFolder(), 'face_recognition', `${name}.jpg`));
 const rows = [];
+const busy = {};
+/** Microseconds, and what share of the processor's time was used meanwhile. */
+async function measured(name, work) {
+  const before = process.cpuUsage();
+  const time = await microseconds(work);
+  const { user, system } = process.cpuUsage(before);
+  (busy[name] ??= []).push((user + system) / time / availableParallelism());
+  return time;
+}
 for (const [model, weights] of [['resnet128', undefined], ['facenet', facenet]]) {
   const recognizer = await FaceRecognizer.load({ model, weights });
   const photos = Array.from({ length: 64 }, (_, i) => names[i % names.length]);
+  busy.sequence = [];
+  busy.together = [];
   const times = await inTurn(
     {
-      sequence: () => microseconds(async () => { for (const photo of photos) await recognizer.faces(photo); }),
-      together: () => microseconds(() => Promise.all(photos.map((photo) => recognizer.faces(photo)))),
+      sequence: () => measured('sequence', async () => { for (const photo of photos) await recognizer.faces(photo); }),
+      together: () => measured('together', () => Promise.all(photos.map((photo) => recognizer.faces(photo)))),
     },
     Number(options.rounds),
     1,
   );
-  const perSecond = (name) => figure(64e6 / median(times[name]));
-  rows.push([model, perSecond('sequence'), perSecond('together'), ratio(times.sequence, times.together).toFixed(2)]);
+  const perSecond = (name) => [figure(64e6 / median(times[name])), `${(100 * median(busy[name])).toFixed(0)} %`];
+  rows.push([model, ...perSecond('sequence'), ...perSecond('together'), ratio(times.sequence, times.together).toFixed(2)]);
   if (model === 'facenet') {
     const memory = [];
     for (let done = 0; done < Number(options.photos); done += 8) {
       await Promise.all(Array.from({ length: 8 }, (_, i) => recognizer.faces(names[(done + i) % names.length])));
       if (process.stderr.isTTY) process.stderr.write(`\r${done + 8} photos `);
-      if (done + 8 === 200) memory.push(resident());
+      if (done + 8 === 200) memory.push(await resident());
     }
-    memory.push(resident());
-    say(`- Resident after 200 photos ${memory[0].toFixed(0)} MiB, after ${options.photos} ${memory[1].toFixed(0)} MiB, a change of ${((memory[1] / memory[0] - 1) * 100).toFixed(1)} %.`);
+    memory.push(await resident());
+    say(`- Resident after garbage collection: after 200 photos ${memory[0].toFixed(0)} MiB, after ${options.photos} ${memory[1].toFixed(0)} MiB, a change of ${((memory[1] / memory[0] - 1) * 100).toFixed(1)} %.`);
   }
   await recognizer.close();
 }
-say('64 photos of four, from file to features, in photos a second:');
-say(table(['', 'one after the other', 'at once', 'at once / one after the other'], rows));
+say('64 photos of four, from file to features, in photos a second, and how much of the cores\' time that took:');
+say(table(['', 'one after the other', 'cores busy', 'at once', 'cores busy', 'at once / one after the other'], rows));
+
+const large = [];
+const recognizer = await FaceRecognizer.load({ model: 'resnet128' });
+const { width, height } = await sharp(names[0]).metadata();
+const enlarged = sharp(names[0]).resize(4 * width, 4 * height, { kernel: 'cubic' });
+for (const [format, bytes] of [['JPEG', await enlarged.clone().jpeg({ quality: 92 }).toBuffer()], ['WebP', await enlarged.webp({ quality: 92, effort: 0 }).toBuffer()]]) {
+  for (const minFaceSize of [300, 500, 900]) {
+    const times = await inTurn(
+      {
+        whole: () => microseconds(async () => recognizer.faces(await decode(bytes), { minFaceSize })),
+        shrunk: () => microseconds(() => recognizer.faces(bytes, { minFaceSize })),
+      },
+      Number(options.rounds),
+      1,
+    );
+    large.push([format, `${minFaceSize}`, figure(median(times.whole) / 1000), figure(median(times.shrunk) / 1000), ratio(times.whole, times.shrunk).toFixed(1)]);
+  }
+}
+await recognizer.close();
+say(`A photo of ${4 * width} x ${4 * height} pixels, from file to features, decoded whole and shrunk while it is decoded, as minFaceSize allows:`);
+say(table(['', 'minFaceSize', 'whole, ms', 'shrunk, ms', 'whole / shrunk'], large));
 write(options.out);
 rmSync(folder, { recursive: true });

@@ -183,6 +183,7 @@ export interface NativeFaceRecognizerOptions {
 
 export interface NativeFacesOptions {
   maxFaces?: number | undefined;
+  minFaceSize?: number | undefined;
   region?: { x: number; y: number; width: number; height: number } | undefined;
 }
 

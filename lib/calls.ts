@@ -34,3 +34,24 @@ export class Calls {
     if (this.#closed) throw new FaissVisionError('ERR_CLOSED', `this ${this.#what} was closed`);
   }
 }
+
+/** So many at a time, first come, first served. */
+export class Places {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(count: number) {
+    this.#free = count;
+  }
+
+  async take(): Promise<void> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((go) => this.#waiting.push(go));
+  }
+
+  giveBack(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#free++;
+    else next();
+  }
+}

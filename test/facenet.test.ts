@@ -147,6 +147,11 @@ describe('what to look for', () => {
     [{ region: { x: 0, y: 0, width: 0, height: 5 } }, 'region.width'],
     [{ region: { x: 600, y: 0, width: 100, height: 5 } }, 'region'],
     [{ region: 5 as never }, 'region'],
+    [{ minFaceSize: 0 }, 'minFaceSize'],
+    [{ minFaceSize: 5.9 }, 'minFaceSize'],
+    [{ minFaceSize: '20' as never }, 'minFaceSize'],
+    [5 as never, 'options'],
+    [null as never, 'options'],
   ])('refuses %o', async (options, name) => {
     await expect(recognizer.faces(photo('obama2.jpg'), options)).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringContaining(name) });
   });

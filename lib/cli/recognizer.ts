@@ -58,7 +58,7 @@ export class CommandRecognizer {
   /** Only what was given is passed on, so that the library's own defaults hold. */
   static async load(given: Given, maxFaces?: number): Promise<CommandRecognizer> {
     const { model, weights, precision } = given;
-    const minFaceSize = numberOf('min-face-size', given['min-face-size'], { from: 1 });
+    const minFaceSize = numberOf('min-face-size', given['min-face-size'], { from: 6 });
     const recognizer = await FaceRecognizer.load({
       model,
       ...(weights !== undefined && { weights }),

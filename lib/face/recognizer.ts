@@ -1,6 +1,6 @@
 import { visionAddon, type NativeFaceRecognizer } from '../addon';
 import { stable } from '../buffers';
-import { Calls } from '../calls';
+import { Calls, Places } from '../calls';
 import { checkDevice } from '../device';
 import { FaissVisionError } from '../error';
 import { decode, type ImageInput } from '../image';
@@ -27,7 +27,10 @@ export interface FaceRecognizerOptions {
    * number; docs/faces.md says what that does to the features. Default `'fp32'`.
    */
   precision?: 'fp32' | 'bf16';
-  /** The smallest face to look for, in pixels. Detection takes time with 1 / minFaceSize squared. Default 20. */
+  /**
+   * The smallest face to look for, in pixels, from 6 to 1,000,000. Detection takes time with 1 / minFaceSize squared; from 300 on,
+   * large JPEG and WebP files are shrunk while they are decoded (docs/faces.md). Default 20.
+   */
   minFaceSize?: number;
   /** Scores that the detector's three networks must reach, from 0 to 1. Default [0.6, 0.7, 0.7]. */
   thresholds?: [number, number, number];
@@ -40,6 +43,8 @@ export interface FaceRecognizerOptions {
 export interface FacesOptions {
   /** As when loading, for this picture. */
   maxFaces?: number;
+  /** As when loading, for this picture. */
+  minFaceSize?: number;
   /** The part of the picture to look at, in pixels of the upright picture. Boxes stay those of the whole picture. */
   region?: { x: number; y: number; width: number; height: number };
 }
@@ -66,7 +71,23 @@ export interface Face {
 
 const registered = new Map<string, RegisteredModel>();
 
+// Eight photos are looked at together, and as many may be decoded meanwhile; the rest wait as files, since pixels take much memory.
+const DECODED_AT_ONCE = 16;
+
 const BOX_NUMBERS = 15; // as native/addon/face_binding.cpp lays them out
+
+/** Pixels that the smallest face keeps in a picture that is shrunk while it is decoded: those of the mean face in resnet128's chip. */
+const KEPT_FACE = 100;
+
+/** How much smaller a picture may be decoded: sharp leaves the halving, quartering and so on to the decoder from these on. */
+function shrinkFor(minFaceSize = 0): number {
+  return [9, 5, 3].find((shrink) => minFaceSize / shrink >= KEPT_FACE) ?? 1;
+}
+
+function checkMinFaceSize(size: unknown): void {
+  if (size === undefined || (typeof size === 'number' && size >= 6 && size <= 1e6)) return;
+  throw invalid('minFaceSize', 'a number of pixels from 6 to 1000000', size);
+}
 
 /**
  * Finds the faces in pictures (MTCNN, Zhang et al. 2016) and turns each into numbers that tell people apart. Everything
@@ -85,15 +106,22 @@ export class FaceRecognizer {
   readonly thresholdSource: string;
   readonly #native: NativeFaceRecognizer;
   readonly #calls = new Calls('FaceRecognizer');
+  readonly #places = new Places(DECODED_AT_ONCE);
   readonly #maxFaces: number | undefined;
+  readonly #minFaceSize: number | undefined;
 
-  private constructor(native: NativeFaceRecognizer, about: Awaited<ReturnType<NativeFaceRecognizer['load']>>, maxFaces: number | undefined) {
+  private constructor(
+    native: NativeFaceRecognizer,
+    about: Awaited<ReturnType<NativeFaceRecognizer['load']>>,
+    { maxFaces, minFaceSize }: { maxFaces: number | undefined; minFaceSize: number | undefined },
+  ) {
     this.#native = native;
     this.dimension = about.dimension;
     this.chipSize = about.chipSize;
     this.threshold = about.threshold;
     this.thresholdSource = about.thresholdSource;
     this.#maxFaces = maxFaces;
+    this.#minFaceSize = minFaceSize;
   }
 
   /**
@@ -122,6 +150,7 @@ export class FaceRecognizer {
     checkDevice(device);
     if (precision !== 'fp32' && precision !== 'bf16') throw invalid('precision', "'fp32' or 'bf16'", precision);
     if (maxFaces !== undefined && !(Number.isSafeInteger(maxFaces) && maxFaces >= 1)) throw invalid('maxFaces', 'a whole number of at least 1', maxFaces);
+    checkMinFaceSize(minFaceSize);
     const own = registered.get(model);
     const native = new (visionAddon().FaceRecognizer)({
       model,
@@ -134,7 +163,7 @@ export class FaceRecognizer {
       thresholds,
       margin,
     });
-    return new FaceRecognizer(native, await native.load(), maxFaces);
+    return new FaceRecognizer(native, await native.load(), { maxFaces, minFaceSize });
   }
 
   /**
@@ -153,18 +182,35 @@ export class FaceRecognizer {
 
   /**
    * The faces in a picture, largest first; none for a picture without faces. Pictures that wait go through the networks
-   * together, up to eight at a time; every call gets its own faces.
+   * together, up to eight at a time; every call gets its own faces. However many wait, sixteen at most are in memory as pixels.
    * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_EMPTY, ERR_IMAGE_DECODE, ERR_IMAGE_TOO_LARGE, ERR_INVALID_ARGUMENT, ERR_CLOSED
    */
   async faces(image: ImageInput, options: FacesOptions = {}): Promise<Face[]> {
-    const maxFaces = options?.maxFaces ?? this.#maxFaces;
-    const { boxes, features } = await this.#calls.run(async () => this.#native.faces(await decode(image), { ...options, maxFaces }));
+    if (typeof options !== 'object' || options === null) throw invalid('options', 'an object { maxFaces, minFaceSize, region }', options);
+    const { maxFaces = this.#maxFaces, minFaceSize = this.#minFaceSize, region } = options;
+    checkMinFaceSize(minFaceSize);
+    const { shrunk: { x, y } = { x: 1, y: 1 }, boxes, features } = await this.#calls.run(async () => {
+      let placed = false;
+      const turn = async () => {
+        await this.#places.take();
+        placed = true;
+      };
+      try {
+        // A part is given in pixels of the whole picture, and may be small.
+        const pixels = await decode(image, 'image', { shrink: region === undefined ? shrinkFor(minFaceSize) : 1, turn });
+        const { shrunk } = pixels;
+        const smallest = shrunk && minFaceSize !== undefined ? minFaceSize / Math.max(shrunk.x, shrunk.y) : minFaceSize;
+        return { shrunk, ...(await this.#native.faces(pixels, { maxFaces, minFaceSize: smallest, region })) };
+      } finally {
+        if (placed) this.#places.giveBack();
+      }
+    });
     return Array.from({ length: boxes.length / BOX_NUMBERS }, (_, i) => {
       const at = (place: number) => boxes[i * BOX_NUMBERS + place]!;
       return {
-        box: { x: at(0), y: at(1), width: at(2), height: at(3) },
+        box: { x: x * at(0), y: y * at(1), width: x * at(2), height: y * at(3) },
         score: at(4),
-        landmarks: Array.from({ length: 5 }, (_, point): [number, number] => [at(5 + 2 * point), at(6 + 2 * point)]),
+        landmarks: Array.from({ length: 5 }, (_, point): [number, number] => [x * at(5 + 2 * point), y * at(6 + 2 * point)]),
         features: features.slice(i * this.dimension, (i + 1) * this.dimension),
       };
     });

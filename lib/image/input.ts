@@ -25,4 +25,6 @@ export interface Pixels {
   readonly channels: 1 | 3 | 4;
   readonly order: 'rgb' | 'bgr';
   readonly stride: number;
+  /** Where the picture was shrunk while it was decoded: its width and height in those of these pixels. */
+  readonly shrunk?: { readonly x: number; readonly y: number };
 }

@@ -58,7 +58,8 @@ FaceOptions faceOptions(Napi::Value value) {
     if (!value.IsObject()) refuse("options", "an object", value);
     const auto object = value.As<Napi::Object>();
     constexpr int kMost = 1 << 26;
-    const Napi::Value maxFaces = object.Get("maxFaces"), region = object.Get("region");
+    const Napi::Value maxFaces = object.Get("maxFaces"), region = object.Get("region"), minFaceSize = object.Get("minFaceSize");
+    if (!minFaceSize.IsUndefined()) options.minFaceSize = numberArgument(minFaceSize, "minFaceSize");
     if (!maxFaces.IsUndefined()) options.maxFaces = int(integerArgument(maxFaces, "maxFaces", 1, kMost));
     if (!region.IsUndefined()) {
         if (!region.IsObject()) refuse("region", "{ x, y, width, height }", region);

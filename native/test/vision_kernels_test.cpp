@@ -70,7 +70,7 @@ TEST_P(Kernels, convolveAsTorchDoes) {
 }
 
 TEST_P(Kernels, convolveAddsToWhatIsThereAndWritesNoFurther) {
-    for (const int positions : {1, 3, 4, 5, 12, 13, 17, 24}) {
+    for (const int positions : {1, 3, 4, 5, 8, 12, 13, 17, 24, 32}) {
         const at::Tensor input = random("input", {32, 1, positions}), weight = random("weight", {32, 32, 1, 1}),
                          before = random("before", {32, 1, positions});
         const PackedConv conv(weight, at::Tensor(), at::zeros({32}));

@@ -131,7 +131,7 @@ Convolution::Scratch::~Scratch() {
 void Convolution::gather(const MapsView& in, const MapsView& out, int64_t first, int rows, size_t part, Scratch& scratch) const {
     const size_t whole = chunks() * kRows * kDepth; // numbers of a block's inputs
     uint16_t* const high = variant_ == nullptr ? nullptr : scratch.halves() + part * whole * (split_ ? 2 : 1);
-    float* const plain = variant_ == nullptr ? scratch.panel_.data() + part * kRows * size_t(depth()) : nullptr;
+    float* const plain = variant_ == nullptr ? scratch.panel_.data() + part * kRows * size_t(panelStep()) : nullptr;
     // Whole chunks go straight to their places; what straddles chunks is put together first.
     const bool straight = inChannels_ % kDepth == 0;
     const int rowInputs = width_ * inChannels_;
@@ -140,7 +140,7 @@ void Convolution::gather(const MapsView& in, const MapsView& out, int64_t first,
     int y = int(first % mapPositions / out.width), x = int(first % out.width);
     for (int r = 0; r < rows; r++) {
         uint16_t* toHigh = high == nullptr ? nullptr : high + r * kDepth;
-        float* row = variant_ == nullptr ? plain + r * depth() : scratch.row_.data();
+        float* row = variant_ == nullptr ? plain + r * panelStep() : scratch.row_.data();
         const auto put = [&](const float* from, int count) {
             if (variant_ == nullptr || !straight) {
                 if (from == nullptr) std::fill_n(row, count, 0.0f);
@@ -180,16 +180,13 @@ void Convolution::gather(const MapsView& in, const MapsView& out, int64_t first,
     }
 }
 
-void Convolution::finish(const MapsView& out, const MapsView* add, bool activated, int64_t first, int rows, int group, const float* sums) const {
-    std::array<float*, kRows> to;
-    std::array<const float*, kRows> also;
-    static const std::vector<float> kOnes(kChannels, 1.0f);
+void Convolution::place(const MapsView& out, const MapsView* add, int64_t first, int rows, Scratch::Places& places) {
     const int64_t mapPositions = int64_t{out.height} * out.width;
     int64_t map = first / mapPositions;
     int y = int(first % mapPositions / out.width), x = int(first % out.width);
     for (int r = 0; r < rows; r++) {
-        to[size_t(r)] = out.at(map, y, x) + group * kChannels;
-        if (add != nullptr) also[size_t(r)] = add->at(map, y, x) + group * kChannels;
+        places.out[size_t(r)] = out.at(map, y, x);
+        if (add != nullptr) places.add[size_t(r)] = add->at(map, y, x);
         if (++x == out.width) {
             x = 0;
             if (++y == out.height) {
@@ -198,8 +195,22 @@ void Convolution::finish(const MapsView& out, const MapsView* add, bool activate
             }
         }
     }
-    kernels::finish({sums, kChannels, rows, std::min(kChannels, channels_ - group * kChannels), bias_.data() + group * kChannels,
-                     activated ? slope_.data() + group * kChannels : kOnes.data(), to.data(), add == nullptr ? nullptr : also.data()});
+}
+
+/// The products take so long that what finish() writes to has come into the cache when they are done.
+void Convolution::expect(const Scratch::Places& places, int rows, int group) const {
+    const int channels = std::min(kChannels, channels_ - group * kChannels);
+    for (int r = 0; r < rows; r++) {
+        float* const out = places.out[size_t(r)] + group * kChannels;
+        for (int c = 0; c < channels; c += 16) __builtin_prefetch(out + c, 1);
+    }
+}
+
+void Convolution::finish(const Scratch::Places& places, bool adds, bool activated, int rows, int group, const float* sums) const {
+    static const std::vector<float> kOnes(kChannels, 1.0f);
+    const ptrdiff_t first = ptrdiff_t{group} * kChannels;
+    kernels::finish({sums, kChannels, rows, std::min(kChannels, channels_ - group * kChannels), bias_.data() + first,
+                     activated ? slope_.data() + first : kOnes.data(), first, places.out.data(), adds ? places.add.data() : nullptr});
 }
 
 void Convolution::run(const MapsView& in, const MapsView& out, const MapsView* add, Steps::Walk& walk, Scratch& scratch,
@@ -218,10 +229,11 @@ void Convolution::run(const MapsView& in, const MapsView& out, const MapsView* a
         scratch.reserveHalves(size_t(together) * whole * (split_ ? 2 : 1));
         scratch.row_.resize(std::max(scratch.row_.size(), chunks() * kDepth));
     } else {
-        scratch.panel_.resize(std::max(scratch.panel_.size(), (kRows + kernels::kBlock) * size_t(depth()) + kernels::kSlack));
+        scratch.panel_.resize(std::max(scratch.panel_.size(), (kRows + kernels::kBlock) * size_t(panelStep()) + kernels::kSlack));
     }
     const size_t sumsOf = size_t(groupsPerPart) * kBlockNumbers; // of one block
     scratch.sums_.resize(std::max(scratch.sums_.size(), (large ? size_t(together) * sumsOf : kBlockNumbers) + kernels::kSlack));
+    scratch.places_.resize(std::max(scratch.places_.size(), size_t(together)));
     scratch.round_ = -1;
 
     walk.run(rounds * parts, [&](int64_t piece) {
@@ -231,15 +243,19 @@ void Convolution::run(const MapsView& in, const MapsView& out, const MapsView* a
         const auto rowsOf = [&](int64_t block) { return int(std::min<int64_t>(kRows, positions - block * kRows)); };
         if (firstGroup >= endGroup) return;
         if (scratch.round_ != round) {
-            for (int64_t block = firstBlock; block < endBlock; block++) gather(in, out, block * kRows, rowsOf(block), size_t(block - firstBlock), scratch);
+            for (int64_t block = firstBlock; block < endBlock; block++) {
+                gather(in, out, block * kRows, rowsOf(block), size_t(block - firstBlock), scratch);
+                place(out, add, block * kRows, rowsOf(block), scratch.places_[size_t(block - firstBlock)]);
+            }
             scratch.round_ = round;
         }
         float* const sums = scratch.sums_.data();
         if (variant_ == nullptr) {
             const float* const row = scratch.panel_.data();
             for (int64_t group = firstGroup; group < endGroup; group++) {
-                kernels::convolve(*packed_, int(group), {&row, depth(), rowsOf(firstBlock), sums, kChannels, false});
-                finish(out, add, activated, firstBlock * kRows, rowsOf(firstBlock), int(group), sums);
+                expect(scratch.places_.front(), rowsOf(firstBlock), int(group));
+                kernels::convolve(*packed_, int(group), {&row, panelStep(), rowsOf(firstBlock), sums, kChannels, false});
+                finish(scratch.places_.front(), add != nullptr, activated, rowsOf(firstBlock), int(group), sums);
             }
             return;
         }
@@ -250,8 +266,9 @@ void Convolution::run(const MapsView& in, const MapsView& out, const MapsView* a
         };
         if (!large) {
             for (int64_t group = firstGroup; group < endGroup; group++) {
+                expect(scratch.places_.front(), rowsOf(firstBlock), int(group));
                 multiply(firstBlock, group, 0, chunks(), sums);
-                finish(out, add, activated, firstBlock * kRows, rowsOf(firstBlock), int(group), sums);
+                finish(scratch.places_.front(), add != nullptr, activated, rowsOf(firstBlock), int(group), sums);
             }
             return;
         }
@@ -261,7 +278,7 @@ void Convolution::run(const MapsView& in, const MapsView& out, const MapsView* a
                 for (int64_t block = firstBlock; block < endBlock; block++) {
                     float* const to = sums + size_t(block - firstBlock) * sumsOf + size_t(group - firstGroup) * kBlockNumbers;
                     multiply(block, group, first, count, to);
-                    if (first + count == chunks()) finish(out, add, activated, block * kRows, rowsOf(block), int(group), to);
+                    if (first + count == chunks()) finish(scratch.places_[size_t(block - firstBlock)], add != nullptr, activated, rowsOf(block), int(group), to);
                 }
             }
         }

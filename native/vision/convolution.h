@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -60,7 +61,14 @@ public:
         /// In lines of the cache, as tiles want to be loaded.
         uint16_t* halves() { return reinterpret_cast<uint16_t*>((reinterpret_cast<uintptr_t>(halves_.data()) + 63) / 64 * 64); }
 
+        /// Where a block's rows go, and what is added to them.
+        struct Places {
+            std::array<float*, products::kRows> out;
+            std::array<const float*, products::kRows> add;
+        };
+
         std::vector<float> row_, panel_, sums_;
+        std::vector<Places> places_; // of the blocks whose inputs lie here
         std::vector<uint16_t> halves_;
         int64_t round_ = -1; // whose inputs lie here
     };
@@ -77,10 +85,14 @@ public:
 
 private:
     int64_t depth() const { return int64_t{inChannels_} * height_ * width_; }
+    /// Floats from one row of gathered inputs to the next: rows whole pages apart would put each other out of the first-level cache.
+    int64_t panelStep() const { return depth() % 512 == 0 ? depth() + 16 : depth(); }
     size_t chunks() const { return size_t(depth() + products::kDepth - 1) / products::kDepth; }
     void pack(const at::Tensor& weight, const std::vector<float>& scale);
     void gather(const MapsView& in, const MapsView& out, int64_t first, int rows, size_t part, Scratch& scratch) const;
-    void finish(const MapsView& out, const MapsView* add, bool activated, int64_t first, int rows, int group, const float* sums) const;
+    static void place(const MapsView& out, const MapsView* add, int64_t first, int rows, Scratch::Places& places);
+    void expect(const Scratch::Places& places, int rows, int group) const;
+    void finish(const Scratch::Places& places, bool adds, bool activated, int rows, int group, const float* sums) const;
 
     int inChannels_, channels_, height_, width_;
     Geometry geometry_;

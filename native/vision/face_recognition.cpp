@@ -112,8 +112,10 @@ std::vector<std::vector<Face>> FaceRecognition::recognise(const std::vector<Requ
     pictures.reserve(requests.size()); // what is looked at may be the picture itself
     regions.reserve(requests.size());
     std::vector<const RgbPixels*> lookedAt;
+    std::vector<double> minFaceSizes;
     for (const auto& [image, options] : requests) {
         pictures.emplace_back(image);
+        minFaceSizes.push_back(options.minFaceSize);
         if (options.region.width == 0) {
             lookedAt.push_back(&pictures.back());
         } else {
@@ -121,7 +123,7 @@ std::vector<std::vector<Face>> FaceRecognition::recognise(const std::vector<Requ
             lookedAt.push_back(&regions.back());
         }
     }
-    std::vector<std::vector<Detection>> found = detector_.detect(lookedAt);
+    std::vector<std::vector<Detection>> found = detector_.detect(lookedAt, minFaceSizes);
     size_t total = 0;
     for (size_t i = 0; i < found.size(); i++) {
         const FaceOptions& options = requests[i].options;

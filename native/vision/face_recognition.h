@@ -53,6 +53,7 @@ struct FaceOptions {
     struct Region {
         int x = 0, y = 0, width = 0, height = 0; ///< width 0: the whole picture
     } region; ///< the part of the picture to look at, in pixels
+    double minFaceSize = 0; ///< as in MtcnnOptions, for this picture; 0: the detector's
 };
 
 /// Finds the faces of a picture and turns them into features. Made by FaceRecognizerFactory.

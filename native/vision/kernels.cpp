@@ -83,13 +83,15 @@ ALWAYS_INLINE void convolveChannels(const PackedConv& conv, int group, const Con
     // Last channels first: what they write beyond the layer's channels is the next position's first ones.
     for (int channel = conv.groupWidth(group) - Lanes * Vectors; channel >= 0; channel -= Lanes * Vectors) {
         int64_t p = 0;
-        for (; p + Block / 3 < run.positions; p += Block) {
-            convolveBlock<Lanes, Vectors, Block>(conv, group, channel, run, p, int(std::min<int64_t>(Block, run.positions - p)));
+        const auto rest = [&] { return run.positions - p; };
+        for (; rest() > 2 * Block / 3; p += Block) {
+            convolveBlock<Lanes, Vectors, Block>(conv, group, channel, run, p, int(std::min<int64_t>(Block, rest())));
         }
-        // A short rest, as the deep layers' small maps leave it, is not worth a whole block.
-        for (; p < run.positions; p += Block / 3) {
-            convolveBlock<Lanes, Vectors, Block / 3>(conv, group, channel, run, p,
-                                                     int(std::min<int64_t>(Block / 3, run.positions - p)));
+        // A short rest is not worth a whole block: the deep layers' small maps leave it, and Convolution's 32 rows do.
+        if (rest() > Block / 3) {
+            convolveBlock<Lanes, Vectors, 2 * Block / 3>(conv, group, channel, run, p, int(rest()));
+        } else if (rest() > 0) {
+            convolveBlock<Lanes, Vectors, Block / 3>(conv, group, channel, run, p, int(rest()));
         }
     }
 }
@@ -141,18 +143,28 @@ ALWAYS_INLINE void maxPoolAny(const PoolRow& row) {
 template <int Lanes>
 ALWAYS_INLINE void finishAll(const FinishedRows& rows) {
     using V = Floats<Lanes>;
+    constexpr int kVectors = PackedConv::kGroup / Lanes;
+    V bias[kVectors], slope[kVectors]; // kept in registers: the compiler must think that a store might change those in memory
+    const bool whole = rows.channels == PackedConv::kGroup;
+    if (whole) {
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; v++) bias[v] = load<V>(rows.bias + v * Lanes), slope[v] = load<V>(rows.slope + v * Lanes);
+    }
     for (int row = 0; row < rows.rows; row++) {
         const float* const sums = rows.sums + row * rows.step;
-        const float* const add = rows.add == nullptr ? nullptr : rows.add[row];
-        float* const out = rows.out[row];
-        int c = 0;
-        for (; c + Lanes <= rows.channels; c += Lanes) {
-            V sum = load<V>(sums + c) + load<V>(rows.bias + c);
-            if (add != nullptr) sum += load<V>(add + c);
-            const V scaled = sum * load<V>(rows.slope + c);
-            at<V>(out + c) = sum > 0 ? sum : scaled;
+        const float* const add = rows.add == nullptr ? nullptr : rows.add[row] + rows.first;
+        float* const out = rows.out[row] + rows.first;
+        if (whole) {
+#pragma GCC unroll 8
+            for (int v = 0; v < kVectors; v++) {
+                V sum = load<V>(sums + v * Lanes) + bias[v];
+                if (add != nullptr) sum += load<V>(add + v * Lanes);
+                const V scaled = sum * slope[v];
+                at<V>(out + v * Lanes) = sum > 0 ? sum : scaled;
+            }
+            continue;
         }
-        for (; c < rows.channels; c++) {
+        for (int c = 0; c < rows.channels; c++) {
             const float sum = sums[c] + rows.bias[c] + (add == nullptr ? 0 : add[c]);
             out[c] = sum > 0 ? sum : sum * rows.slope[c];
         }

@@ -45,8 +45,9 @@ struct FinishedRows {
     int rows, channels;
     const float* bias;
     const float* slope;
-    float* const* out;       ///< where each row's first channel goes
-    const float* const* add; ///< null, or where each row's first number to add is
+    ptrdiff_t first;         ///< floats from the places below to the first of these channels
+    float* const* out;       ///< where each row goes
+    const float* const* add; ///< null, or where what is to be added to each row is
 };
 
 /// One output column of an area resampling: source columns from `begin` on, AreaRow::narrow of them or one more.

@@ -43,11 +43,15 @@ Landmarks within(const Box& box, const CropAnswer& answer) {
     return points;
 }
 
-MtcnnOptions checked(const MtcnnOptions& options) {
-    if (!(options.minFaceSize >= MtcnnOptions::kSmallestFace && options.minFaceSize <= 1e6)) {
-        throw Error("ERR_INVALID_ARGUMENT",
-                    "minFaceSize: expected a number of pixels from 6 to 1000000, got " + std::to_string(options.minFaceSize));
+double checkedFaceSize(double size) {
+    if (!(size >= MtcnnOptions::kSmallestFace && size <= 1e6)) {
+        throw Error("ERR_INVALID_ARGUMENT", "minFaceSize: expected a number of pixels from 6 to 1000000, got " + std::to_string(size));
     }
+    return size;
+}
+
+MtcnnOptions checked(const MtcnnOptions& options) {
+    checkedFaceSize(options.minFaceSize);
     for (const double threshold : options.thresholds) {
         if (!(threshold > 0 && threshold < 1)) {
             throw Error("ERR_INVALID_ARGUMENT",
@@ -65,11 +69,11 @@ Mtcnn::Mtcnn(const Safetensors& weights, const MtcnnOptions& options)
       rnet_(weights),
       onet_(weights) {}
 
-std::vector<std::vector<Detection>> Mtcnn::detect(const std::vector<const RgbPixels*>& pictures) const {
-    return decide(pictures, refine(pictures, propose(pictures)));
+std::vector<std::vector<Detection>> Mtcnn::detect(const std::vector<const RgbPixels*>& pictures, const std::vector<double>& minFaceSizes) const {
+    return decide(pictures, refine(pictures, propose(pictures, minFaceSizes)));
 }
 
-Mtcnn::Boxes Mtcnn::propose(const std::vector<const RgbPixels*>& pictures) const {
+Mtcnn::Boxes Mtcnn::propose(const std::vector<const RgbPixels*>& pictures, const std::vector<double>& minFaceSizes) const {
     struct Level {
         size_t picture;
         double scale;
@@ -84,7 +88,8 @@ Mtcnn::Boxes Mtcnn::propose(const std::vector<const RgbPixels*>& pictures) const
     std::vector<Level> levels;
     for (size_t i = 0; i < pictures.size(); i++) {
         const RgbPixels& picture = *pictures[i];
-        for (const double scale : pyramid(picture, options_.minFaceSize)) {
+        const double given = minFaceSizes.empty() ? 0 : minFaceSizes[i];
+        for (const double scale : pyramid(picture, given == 0 ? options_.minFaceSize : checkedFaceSize(given))) {
             const int width = int(picture.width() * scale + 1), height = int(picture.height() * scale + 1);
             levels.push_back({i, scale, AreaResampler(picture, {0, 0, picture.width(), picture.height()}, width, height), {}});
         }

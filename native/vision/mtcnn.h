@@ -39,7 +39,8 @@ public:
     explicit Mtcnn(const Safetensors& weights, const MtcnnOptions& options = {});
 
     /// The faces of each picture, largest first. All pictures go through each stage together.
-    std::vector<std::vector<Detection>> detect(const std::vector<const RgbPixels*>& pictures) const;
+    /// @param minFaceSizes  of each picture, 0 for that of the options; empty: 0 for all
+    std::vector<std::vector<Detection>> detect(const std::vector<const RgbPixels*>& pictures, const std::vector<double>& minFaceSizes = {}) const;
 
 private:
     using Candidates = std::vector<std::vector<Candidate>>; // by picture
@@ -50,7 +51,7 @@ private:
         CropAnswer answer;
     };
 
-    Boxes propose(const std::vector<const RgbPixels*>& pictures) const;
+    Boxes propose(const std::vector<const RgbPixels*>& pictures, const std::vector<double>& minFaceSizes) const;
     Boxes refine(const std::vector<const RgbPixels*>& pictures, const Boxes& boxes) const;
     std::vector<std::vector<Detection>> decide(const std::vector<const RgbPixels*>& pictures, const Boxes& boxes) const;
     template <class Net>

@@ -30,13 +30,17 @@ namespace {
 BF16 inline __m512 wide(__m256i upper) { return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, upper), 16)); }
 
 BF16 inline void take32(__m512 a, __m512 b, uint16_t* high, uint16_t* low) {
+    if (low == nullptr) {
+        const __m512bh both = _mm512_cvtne2ps_pbh(b, a);
+        std::memcpy(high, &both, sizeof both);
+        return;
+    }
     const __m256bh ha = _mm512_cvtneps_pbh(a), hb = _mm512_cvtneps_pbh(b);
     __m256i upperA, upperB;
     std::memcpy(&upperA, &ha, sizeof upperA);
     std::memcpy(&upperB, &hb, sizeof upperB);
     _mm256_store_si256(reinterpret_cast<__m256i*>(high), upperA);
     _mm256_store_si256(reinterpret_cast<__m256i*>(high + 16), upperB);
-    if (low == nullptr) return;
     const __m512bh rest = _mm512_cvtne2ps_pbh(_mm512_sub_ps(b, wide(upperB)), _mm512_sub_ps(a, wide(upperA)));
     std::memcpy(low, &rest, sizeof rest);
 }
