@@ -93,7 +93,7 @@ export interface NativeAnn {
 
 /** Every operation takes `sync` first: true returns the result itself. */
 export interface NativeIndex<Vectors, Distances> {
-  load(sync: boolean, path: string): Promise<void>;
+  load(sync: boolean, path: string, exact?: string): Promise<void>;
   fromBuffer(sync: boolean, bytes: Uint8Array): Promise<void>;
   train(sync: boolean, x: Vectors, onProgress: ((fraction: number) => void) | undefined): Promise<void>;
   add(sync: boolean, x: Vectors, ids: unknown, onProgress: ((fraction: number) => void) | undefined): Promise<void>;

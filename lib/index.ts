@@ -1,3 +1,4 @@
 export * from './ann';
 export * from './depth';
 export * from './face';
+export * from './gallery';

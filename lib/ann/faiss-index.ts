@@ -8,17 +8,20 @@ export interface OpenOptions {
   queueLimit?: number;
 }
 
-export interface IndexOptions extends OpenOptions {
-  /** Default `'l2'`. */
-  metric?: Metric;
-  /** Where to search. This build has no CUDA: anything but `'cpu'` is refused. Default `'cpu'`. */
-  device?: 'cpu' | 'cuda' | `cuda:${number}`;
+export interface LoadOptions extends OpenOptions {
   /**
    * How flat indexes search; both are exact. `'bounded'` rules most vectors out by bounds from a copy in one byte a number
    * (27 % more memory), where the index is large enough for it to pay; `'plain'` reads every vector. Default `'bounded'`.
    * See docs/exact-search.md
    */
   exact?: 'bounded' | 'plain';
+}
+
+export interface IndexOptions extends LoadOptions {
+  /** Default `'l2'`. */
+  metric?: Metric;
+  /** Where to search. This build has no CUDA: anything but `'cpu'` is refused. Default `'cpu'`. */
+  device?: 'cpu' | 'cuda' | `cuda:${number}`;
 }
 
 /** @internal */
@@ -42,15 +45,15 @@ export class Index extends BaseIndex<Float32Array, Float32Array> {
    * looked through, and refused where its parts do not fit each other.
    * @throws ERR_FILE_NOT_FOUND, ERR_FILE_READ, ERR_INDEX_CORRUPT, ERR_INDEX_UNSUPPORTED
    */
-  static async load(path: string, options: OpenOptions = {}): Promise<Index> {
+  static async load(path: string, options: LoadOptions = {}): Promise<Index> {
     const native = new (annAddon().Index)();
-    await native.load(false, path);
+    await native.load(false, path, optionsOf(options).exact);
     return new Index(native, options);
   }
 
-  static loadSync(path: string, options: OpenOptions = {}): Index {
+  static loadSync(path: string, options: LoadOptions = {}): Index {
     const native = new (annAddon().Index)();
-    native.load(true, path);
+    native.load(true, path, optionsOf(options).exact);
     return new Index(native, options);
   }
 

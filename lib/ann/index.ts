@@ -13,7 +13,7 @@ export {
   type SearchResult,
 } from './base-index';
 export { BinaryIndex } from './binary-index';
-export { Index, type IndexOptions, type OpenOptions } from './faiss-index';
+export { Index, type IndexOptions, type LoadOptions, type OpenOptions } from './faiss-index';
 export type { Filter, Ids, IdSet } from './ids';
 export {
   IndexFlatIP,

@@ -94,6 +94,10 @@ function checkMinFaceSize(size: unknown): void {
  * runs on threads of its own; one recogniser does one call at a time, in the order in which their pictures are decoded.
  */
 export class FaceRecognizer {
+  /** The name that it was loaded by, such as `'resnet128'`. */
+  readonly model: string;
+  /** The safetensors file of its weights. */
+  readonly weights: string;
   /** Numbers in a face's features. */
   readonly dimension: number;
   /** Side of the square picture that the network reads, in pixels. */
@@ -113,9 +117,11 @@ export class FaceRecognizer {
   private constructor(
     native: NativeFaceRecognizer,
     about: Awaited<ReturnType<NativeFaceRecognizer['load']>>,
-    { maxFaces, minFaceSize }: { maxFaces: number | undefined; minFaceSize: number | undefined },
+    { model, weights, maxFaces, minFaceSize }: { model: string; weights: string; maxFaces: number | undefined; minFaceSize: number | undefined },
   ) {
     this.#native = native;
+    this.model = model;
+    this.weights = weights;
     this.dimension = about.dimension;
     this.chipSize = about.chipSize;
     this.threshold = about.threshold;
@@ -152,18 +158,19 @@ export class FaceRecognizer {
     if (maxFaces !== undefined && !(Number.isSafeInteger(maxFaces) && maxFaces >= 1)) throw invalid('maxFaces', 'a whole number of at least 1', maxFaces);
     checkMinFaceSize(minFaceSize);
     const own = registered.get(model);
+    const file = await weightsPath(own?.architecture ?? model, weights ?? own?.weights);
     const native = new (visionAddon().FaceRecognizer)({
       model,
       architecture: own?.architecture,
       threshold: own?.threshold,
-      weights: await weightsPath(own?.architecture ?? model, weights ?? own?.weights),
+      weights: file,
       detectorWeights: modelPath('mtcnn'),
       precision,
       minFaceSize,
       thresholds,
       margin,
     });
-    return new FaceRecognizer(native, await native.load(), { maxFaces, minFaceSize });
+    return new FaceRecognizer(native, await native.load(), { model, weights: file, maxFaces, minFaceSize });
   }
 
   /**

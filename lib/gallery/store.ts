@@ -67,6 +67,8 @@ export interface StoreDescription {
   store: string;
   people: number;
   faces: number;
+  /** Whether features are encrypted in the file. */
+  encrypted?: boolean;
   /** What the store searches by, how, and with what recall; free for each store. */
   index: Record<string, unknown>;
 }

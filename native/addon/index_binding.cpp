@@ -202,11 +202,12 @@ Napi::Value IndexBinding<V>::change(const Napi::CallbackInfo& info, std::functio
         held, submission());
 }
 
-/// (sync, path)
+/// (sync, path, exact)
 template <class V>
 Napi::Value IndexBinding<V>::load(const Napi::CallbackInfo& info) {
     return either(info, [&] {
-        return change(info, [shared = &open(), path = stringArgument(info[1], "path")] { shared->take(Core::load(path)); }, nothing);
+        const Exact exact = exactArgument(info[2]);
+        return change(info, [shared = &open(), path = stringArgument(info[1], "path"), exact] { shared->take(Core::load(path, exact)); }, nothing);
     });
 }
 

@@ -450,11 +450,11 @@ std::vector<uint8_t> BasicIndex<V>::toBytes() const {
 }
 
 template <class V>
-BasicIndex<V> BasicIndex<V>::load(const std::string& path) {
+BasicIndex<V> BasicIndex<V>::load(const std::string& path, Exact exact) {
     if constexpr (std::is_same_v<Component, float>) {
-        if (auto flat = loadFlat(path)) return BasicIndex(std::move(flat));
+        if (auto flat = loadFlat(path, exact)) return BasicIndex(std::move(flat), exact);
     }
-    return BasicIndex(parse<Faiss>(CheckedFile(path, CheckedFile::Foreign::Allowed), path));
+    return BasicIndex(parse<Faiss>(CheckedFile(path, CheckedFile::Foreign::Allowed), path), exact);
 }
 
 template <class V>

@@ -64,7 +64,7 @@ public:
     explicit BasicIndex(std::unique_ptr<Faiss> index, Exact exact = Exact::Auto);
 
     /// Reads what save wrote, or FAISS itself. Throws ERR_FILE_NOT_FOUND, ERR_FILE_READ or ERR_INDEX_CORRUPT.
-    static BasicIndex load(const std::string& path);
+    static BasicIndex load(const std::string& path, Exact exact = Exact::Auto);
     static BasicIndex fromBytes(const uint8_t* bytes, size_t size);
 
     int dimension() const { return index_->d; }

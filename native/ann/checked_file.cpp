@@ -247,7 +247,7 @@ CheckedFile::CheckedFile(std::vector<uint8_t> bytes, const std::string& name, Fo
 }
 
 bool CheckedFile::readBlock(const std::string& path, const std::function<std::optional<Block>(const uint8_t*, size_t, uint64_t)>& find) {
-    constexpr size_t kHead = 64, kPiece = 4 << 20; // pieces that are still in the cache when they are looked at
+    constexpr size_t kHead = 128, kPiece = 4 << 20; // pieces that are still in the cache when they are looked at
     const InputFile file(path);
     Trailer trailer{};
     if (file.size() < sizeof trailer) return false;
@@ -262,7 +262,7 @@ bool CheckedFile::readBlock(const std::string& path, const std::function<std::op
     const std::unique_ptr<XXH3_state_t, FreeState> state(XXH3_createState());
     XXH3_64bits_reset(state.get());
     XXH3_64bits_update(state.get(), head.data(), block->begin);
-    const size_t bytes = size_t(trailer.indexBytes) - block->begin;
+    const size_t bytes = block->bytes, end = block->begin + bytes;
     const auto read = [&](size_t at) {
         const size_t count = std::min(kPiece, bytes - at);
         uint8_t* const to = block->room(at + count) + at;
@@ -276,10 +276,12 @@ bool CheckedFile::readBlock(const std::string& path, const std::function<std::op
         XXH3_64bits_update(state.get(), block->room(at + count) + at, count);
         block->arrived(at + count);
     }
-    std::vector<uint8_t> rest(size_t(trailer.extraBytes) + offsetof(Trailer, checksum));
-    file.read(size_t(trailer.indexBytes), rest.data(), rest.size());
+    std::vector<uint8_t> rest(size_t(trailer.indexBytes) - end + size_t(trailer.extraBytes) + offsetof(Trailer, checksum));
+    file.read(end, rest.data(), rest.size());
     XXH3_64bits_update(state.get(), rest.data(), rest.size());
     if (XXH3_64bits_digest(state.get()) != trailer.checksum) throw corrupt(path, kWrongChecksum);
+    rest.resize(size_t(trailer.indexBytes) - end);
+    block->rest(rest);
     return true;
 }
 

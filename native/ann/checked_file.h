@@ -39,16 +39,19 @@ public:
     CheckedFile(const CheckedFile&) = delete;
     CheckedFile& operator=(const CheckedFile&) = delete;
 
-    /// Where in the index a block of bytes lies that goes on to its end, and where it is to be: `room` makes memory for the first
-    /// so many bytes of it and gives its beginning; `arrived` is told how many are there, in pieces, while more are being read.
+    /// Where in the index a block of bytes lies, and where it is to be: `room` makes memory for the first so many bytes of it and
+    /// gives its beginning; `arrived` is told how many are there, in pieces, while more are being read. `rest` is given what comes
+    /// behind the block, once everything is read and found right.
     struct Block {
         size_t begin;
+        size_t bytes;
         std::function<uint8_t*(size_t bytes)> room;
         std::function<void(size_t bytes)> arrived;
+        std::function<void(const std::vector<uint8_t>& rest)> rest;
     };
-    /// Reads a file with the trailer whose index is a short header and such a block, straight to its place: in the time of reading
-    /// it, which taking it all in before FAISS parses it multiplies. Nothing of it may be used before this returns.
-    /// @param find  told the index's first bytes, 64 at the most, and its size; gives the block, or nothing where there is none
+    /// Reads a file with the trailer whose index is a short header, such a block and little more, straight to its place: in the time
+    /// of reading it, which taking it all in before FAISS parses it multiplies. Nothing of it may be used before this returns.
+    /// @param find  told the index's first bytes, 128 at the most, and its size; gives the block, or nothing where there is none
     /// @return false where there is no trailer or no block; then nothing was read
     /// Throws as the constructor does.
     static bool readBlock(const std::string& path, const std::function<std::optional<Block>(const uint8_t* head, size_t bytes, uint64_t size)>& find);
