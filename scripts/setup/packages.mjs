@@ -13,7 +13,7 @@ const ALWAYS = [
 // For the optional step opencv.
 const FOR_OPENCV = ['libopencv-dev', 'make']
 // Looked for as commands, because a user may have newer ones than the distribution's.
-const COMMANDS = { 'g++': 'g++', cmake: 'cmake', ninja: 'ninja-build', python3: 'python3' }
+const COMMANDS = { 'g++': 'g++', make: 'make', cmake: 'cmake', ninja: 'ninja-build', python3: 'python3' }
 
 const HAS_PIP = 'import importlib.util as u, sys; sys.exit(u.find_spec("pip") is None)'
 

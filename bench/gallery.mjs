@@ -1,0 +1,189 @@
+// A gallery of a million faces: how long it takes to open, with its index's file and without, how much memory that takes, and what
+// enrolling and identifying take beyond the embedding and the bare search.
+//   npm run bench:gallery -- [--faces 1000000] [--out FILE]
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { difference, inTurn, median, microseconds, ratio } from './measure.mjs';
+import { figure, machine, report, table } from './report.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    faces: { type: 'string', default: '1000000' },
+    out: { type: 'string', default: fileURLToPath(new URL('gallery.md', import.meta.url)) },
+    part: { type: 'string' }, // what a process of its own does
+    file: { type: 'string' },
+  },
+});
+const require = createRequire(import.meta.url);
+const { Gallery, Index } = require('../dist');
+const dimension = 128;
+const each = 5;
+const count = Number(options.faces);
+const recognizer = { dimension, metric: 'l2', threshold: 0.6, model: 'made' };
+
+/** Random directions, from a seeded generator (xorshift). */
+function directions(n, seed) {
+  const vectors = new Float32Array(n * dimension);
+  let state = seed;
+  for (let i = 0; i < n; i++) {
+    const vector = vectors.subarray(i * dimension, (i + 1) * dimension);
+    let squares = 0;
+    for (let j = 0; j < dimension; j++) {
+      state ^= state << 13;
+      state ^= state >>> 17;
+      state ^= state << 5;
+      squares += (vector[j] = state / 2 ** 31) ** 2;
+    }
+    const factor = 1 / Math.sqrt(squares);
+    for (let j = 0; j < dimension; j++) vector[j] *= factor;
+  }
+  return vectors;
+}
+
+/** Memory that is used now, and the most there was, in MiB. */
+function memory() {
+  const status = readFileSync('/proc/self/status', 'utf8');
+  const of = (name) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)[1]) / 1024;
+  return { now: of('VmRSS'), most: of('VmHWM') };
+}
+
+const parts = {
+  /** Enrols everybody, as many calls at a time as a busy service has. */
+  async make(file) {
+    const gallery = await Gallery.open(file, { recognizer, snapshot: false, index: 'flat' });
+    const group = 512;
+    for (let first = 0; first < count / each; first += group) {
+      const people = Math.min(group, count / each - first);
+      const vectors = directions(people * each, first + 1);
+      const one = (i) => gallery.enrollFeatures(`Person ${first + i}`, vectors.subarray(i * each * dimension, (i + 1) * each * dimension), { metadata: { number: first + i } });
+      await Promise.all(Array.from({ length: people }, (_, i) => one(i)));
+      if (process.stderr.isTTY) process.stderr.write(`\renrolled ${(first + people) * each} of ${count} `);
+    }
+    await gallery.close();
+  },
+
+  /** Opens and answers one search. */
+  async open(file, snapshot) {
+    const x = directions(1, 77);
+    await Index.factory(dimension, 'Flat').close(); // loading the addon is not what is measured
+    const before = memory();
+    let gallery;
+    const time = await microseconds(async () => {
+      gallery = await Gallery.open(file, { recognizer, snapshot: snapshot === 'write' });
+      await gallery.identifyFeatures(x);
+    });
+    const after = memory();
+    const { index } = await gallery.describe();
+    await gallery.close();
+    return { time, now: after.now - before.now, most: after.most - before.now, from: index.from, index: index.index, exact: index.exact };
+  },
+
+  async write(file) {
+    return parts.open(file, 'write');
+  },
+
+  async enroll(file) {
+    const gallery = await Gallery.open(file, { recognizer, snapshot: false });
+    const x = directions(220, 99);
+    const times = [];
+    for (let i = 0; i < 220; i++) {
+      const time = await microseconds(() => gallery.enrollFeatures(`New ${i}`, x.subarray(i * dimension, (i + 1) * dimension)));
+      if (i >= 20) times.push(time);
+    }
+    const found = await gallery.identifyFeatures(x);
+    await gallery.close();
+    times.sort((a, b) => a - b);
+    return { median: median(times), most: times.at(-1), p99: times[Math.floor(times.length * 0.99)], found: found.filter(({ found }) => found).length };
+  },
+
+  async identify(file) {
+    const gallery = await Gallery.open(file, { recognizer, snapshot: false });
+    const { index } = await gallery.describe();
+    const bare = await Index.load(`${file}.index`, { exact: index.exact });
+    const x = directions(512, 55);
+    let at = 0;
+    const query = () => x.slice(at * dimension, (at + 1) * dimension);
+    const times = await inTurn(
+      {
+        bare: async () => {
+          at = (at + 1) % 512;
+          const asking = query();
+          return microseconds(() => bare.search(asking, 1));
+        },
+        gallery: async () => {
+          const asking = query();
+          return microseconds(() => gallery.identifyFeatures(asking));
+        },
+      },
+      61,
+      5,
+    );
+    await gallery.close();
+    return { bare: median(times.bare), gallery: median(times.gallery), ratio: ratio(times.gallery, times.bare), difference: difference(times.gallery, times.bare) };
+  },
+};
+
+if (options.part !== undefined) {
+  console.log(JSON.stringify((await parts[options.part](options.file)) ?? {}));
+} else {
+  await all();
+}
+
+async function all() {
+  const folder = mkdtempSync(join(tmpdir(), 'faiss-vision-bench-'));
+  const file = join(folder, 'people.db');
+  const alone = (part) =>
+    JSON.parse(execFileSync(process.execPath, [fileURLToPath(import.meta.url), '--part', part, '--file', file, '--faces', String(count)], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }));
+  const { say, write } = report();
+  try {
+    say('# A gallery in one file');
+    say(
+      `Written by \`npm run bench:gallery\`. ${(count / each).toLocaleString('en')} people with ${each} faces each, random directions of ${dimension} numbers; ` +
+        'each line in a process of its own. Features alone are ' +
+        `${figure((count * dimension * 4) / 2 ** 20)} MiB.`,
+    );
+    say(machine());
+    const making = await microseconds(async () => alone('make'));
+    const without = alone('open');
+    alone('write');
+    const withFile = alone('open');
+    const features = (count * dimension * 4) / 2 ** 20;
+    const row = (name, { time, now, most, from }) => [name, from, figure(time / 1e6), figure(now / features), figure(most / features)];
+    say('## Opening, and the first answer');
+    say(table(['', 'index from', 's', 'memory / features', 'the most meanwhile'], [row('without the index\'s file', without), row('with it', withFile)]));
+    say(`- The index is \`${withFile.index}\`, ${withFile.exact}. The database has ${figure(statSync(file).size / 2 ** 20)} MiB.`);
+    const enrolling = alone('enroll');
+    say('## Enrolling one more');
+    say(
+      table(
+        ['', 'ms'],
+        [
+          ['median', figure(enrolling.median / 1000)],
+          ['99 of 100 below', figure(enrolling.p99 / 1000)],
+          ['longest of 200', figure(enrolling.most / 1000)],
+        ],
+      ),
+    );
+    say(`- One after the other, features given; each is synced to the disk when its call resolves. ${enrolling.found} of 220 are found afterwards. All ${count.toLocaleString('en')} took ${figure(making / 1e6)} s, 512 calls at a time.`);
+    const identifying = alone('identify');
+    say('## Identifying one face');
+    say(
+      table(
+        ['', 'ms'],
+        [
+          ['`index.search`, the same index', figure(identifying.bare / 1000)],
+          ['`gallery.identifyFeatures`', figure(identifying.gallery / 1000)],
+        ],
+      ),
+    );
+    say(`- ${identifying.ratio.toFixed(3)} times the bare search, the median of the rounds' own ratios; ${figure(identifying.difference)} µs more.`);
+    write(options.out);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
