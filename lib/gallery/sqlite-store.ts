@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, rmSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -279,17 +279,25 @@ export class SqliteStore implements Stores.Store {
   }
 }
 
-/** An empty file that only its owner reads, for SQLite to make a database of. */
+/** An empty file that only its owner reads, for SQLite to make a database of; or one that is a database. */
 function create(path: string, allowed: boolean): void {
+  let file: number | undefined;
   try {
-    closeSync(openSync(path, allowed ? 'a' : 'r', 0o600));
+    file = openSync(path, allowed ? 'a+' : 'r', 0o600);
+    const head = Buffer.alloc(16);
+    const read = readSync(file, head, 0, 16, 0);
+    // SQLite takes a file of a few bytes for an empty one, and writes over it.
+    if (read > 0 && head.toString('latin1') !== 'SQLite format 3\0') throw new FaissVisionError('ERR_GALLERY_FOREIGN', `${path}: it is not an SQLite file`);
   } catch (error) {
+    if (error instanceof FaissVisionError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' && !allowed) throw new FaissVisionError('ERR_GALLERY_NOT_FOUND', `${path}: there is no gallery`, { cause: error });
     // A file that cannot be written can still be read.
     if (allowed && (code === 'EACCES' || code === 'EROFS' || code === 'EPERM')) return create(path, false);
     if (code === 'ENOSPC' || code === 'EDQUOT') throw new FaissVisionError('ERR_GALLERY_FULL', `${path}: ${message}`, { cause: error });
     throw new FaissVisionError('ERR_GALLERY_OPEN', `${path}: ${message}`, { cause: error });
+  } finally {
+    if (file !== undefined) closeSync(file);
   }
 }
 
