@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs';
 import { FaissVisionError } from '../error';
 import { SEAL_BYTES, Sealer } from './encryption';
 import { passes } from './checks';
+import { holdsAny, indexEntryOf, pieceOf, pieceOfJpeg, rowOf } from './remnants';
 import { type Connection, connect, type Statement, told } from './sqlite-driver';
 import { prepare } from './sqlite-schema';
 import type { Enrolled, Enrolment, EnrollOptions, Entry, ListOptions, NewFace, Page } from './store';
@@ -100,9 +101,10 @@ export class Database {
   readonly #statements = new Map<string, Statement>();
   readonly mark: ModelMark;
   readonly #model: number;
-  /** Whether the write-ahead log still has pages of what was removed. */
-  #remains = false;
-  #removing = false;
+  /** Pieces of what was removed and may still stand somewhere in the files. */
+  #removed: Buffer[] = [];
+  /** Whether the file is to be written anew, whatever stands in it. */
+  #anew = false;
   #seenVersion = -1;
   #seenChanges = 0;
   #seenFace = 0;
@@ -134,20 +136,19 @@ export class Database {
   }
 
   close(): void {
-    if (this.#remains) this.truncate();
+    this.erase();
     this.#db.close();
   }
 
   /** Runs some work in one transaction that starts by taking the right to write. */
   write<T>(work: () => T): T {
-    this.#removing = false;
     try {
       const result = this.#db.transaction(() => {
         const current = this.#get('SELECT model FROM gallery') as { model: number };
         if (current.model !== this.#model) throw this.#changedModel();
         return work();
       }).immediate();
-      if (this.#removing) this.truncate();
+      this.erase();
       return result;
     } catch (error) {
       throw told(error, this.#path);
@@ -172,23 +173,31 @@ export class Database {
     }
   }
 
-  /** Empties the write-ahead log into the file, so that what was removed is in neither. A reader elsewhere can delay it. */
-  truncate(): void {
+  /**
+   * Empties the write-ahead log into the file, so that what was removed is in neither. A reader elsewhere can delay it: then the next
+   * call does it.
+   */
+  erase(): void {
+    if (this.#removed.length === 0 && !this.#anew) return;
     try {
-      const [{ busy }] = this.#db.pragma('wal_checkpoint(TRUNCATE)') as [{ busy: number }];
-      this.#remains = busy !== 0;
+      if (!this.#emptyLog()) return;
+      if (this.#anew || holdsAny(this.#path, this.#removed)) {
+        this.#db.exec('VACUUM');
+        if (!this.#emptyLog()) return;
+      }
+      [this.#removed, this.#anew] = [[], false];
     } catch {
-      this.#remains = true; // what was removed is; the log is emptied later
+      // What was removed is removed; there is no space to write the file anew, or another process writes.
     }
+  }
+
+  #emptyLog(): boolean {
+    const [{ busy }] = this.#db.pragma('wal_checkpoint(TRUNCATE)') as [{ busy: number }];
+    return busy === 0;
   }
 
   get inTransaction(): boolean {
     return this.#db.inTransaction;
-  }
-
-  /** Whether something is left to be emptied. */
-  get remains(): boolean {
-    return this.#remains;
   }
 
   enroll(enrolments: readonly Enrolment[], { sameName }: EnrollOptions): Enrolled[] {
@@ -260,14 +269,16 @@ export class Database {
     const text = metadata === undefined ? row.metadata : JSON.stringify(metadata);
     this.#run('UPDATE people SET name = ?, metadata = ?, updated = ? WHERE number = ?', name ?? row.name, text, Date.now(), row.number);
     this.#changed();
-    this.#removing = true; // the former name is personal too
+    this.#removed.push(rowOf(id, row.name, row.metadata)); // the former name is personal too
+    if (name !== undefined && name !== row.name) this.#removed.push(indexEntryOf(row.name, row.number));
     return personFrom(this.#person({ id })!);
   }
 
   removePerson(id: string): number | undefined {
     const row = this.#person({ id });
     if (row === undefined) return undefined;
-    this.#removed('person = ?', row.number);
+    this.#noteRemoval('person = ?', row.number);
+    this.#removed.push(rowOf(id, row.name, row.metadata), indexEntryOf(row.name, row.number));
     this.#run('DELETE FROM people WHERE number = ?', row.number); // and what refers to it
     return row.faces;
   }
@@ -275,15 +286,16 @@ export class Database {
   removeFace(id: string): boolean {
     const row = this.#get('SELECT number FROM faces WHERE id = ?', id) as { number: number } | undefined;
     if (row === undefined) return false;
-    this.#removed('number = ?', row.number);
+    this.#noteRemoval('number = ?', row.number);
     this.#run('DELETE FROM faces WHERE number = ?', row.number);
     return true;
   }
 
   /** Notes which faces go, and takes away the index's file first: a kill in between must not leave their features in it. */
-  #removed(which: string, number: number): void {
+  #noteRemoval(which: string, number: number): void {
     this.#changed();
-    this.#removing = true;
+    const rows = this.#all(`SELECT features, jpeg FROM faces LEFT JOIN thumbnails ON face = number WHERE ${which}`, number) as FaceRow[];
+    for (const { features, jpeg } of rows) this.#removed.push(pieceOf(features), ...(jpeg === null ? [] : pieceOfJpeg(jpeg)));
     rmSync(`${this.#path}.index`, { force: true });
     this.#run(`INSERT INTO removals SELECT number, person, (SELECT changes FROM gallery) FROM faces WHERE ${which}`, number);
   }
@@ -354,7 +366,7 @@ export class Database {
     this.#run('DELETE FROM staged');
     this.#run('UPDATE gallery SET model = ?, snapshot = NULL', model);
     this.#changed();
-    this.#removing = true;
+    this.#anew = true; // without the former features
   }
 
   counts(): { people: number; faces: number } {
@@ -387,6 +399,10 @@ export class Database {
       features.set(this.#features(row), i * dimension);
     });
     return { labels, features, next: rows.at(-1)?.number ?? last };
+  }
+
+  get erasing(): boolean {
+    return this.#removed.length > 0 || this.#anew;
   }
 
   /** Whether any connection has written since this was asked last; cheap. */

@@ -86,7 +86,7 @@ export interface IdentifyOptions {
 }
 
 /** Who somebody is. */
-export interface Decision {
+export interface Identified {
   /** Whether the nearest person is near enough. */
   found: boolean;
   /** The nearest person, where they are near enough. */
@@ -96,7 +96,7 @@ export interface Decision {
 }
 
 /** A face in a photo, and who it is. */
-export interface Identification extends Decision {
+export interface Identification extends Identified {
   box: Face['box'];
   landmarks: Face['landmarks'];
   /** How sure the detector is, 0 to 1. */
@@ -248,7 +248,7 @@ export class Gallery {
   }
 
   /** The same for n faces that were embedded elsewhere. @param features n x dimension numbers */
-  async identifyFeatures(features: Float32Array, options: Omit<IdentifyOptions, 'maxFaces'> = {}): Promise<Decision[]> {
+  async identifyFeatures(features: Float32Array, options: Omit<IdentifyOptions, 'maxFaces'> = {}): Promise<Identified[]> {
     checkSignal(options.signal)?.throwIfAborted();
     return this.#calls.run(() => this.#decide(features, options));
   }
@@ -402,7 +402,7 @@ export class Gallery {
     return (await this.#store.person(checkRef(person))) ?? unknownPerson(person);
   }
 
-  async #decide(features: Float32Array, { top = 1, filter, threshold, signal }: IdentifyOptions): Promise<Decision[]> {
+  async #decide(features: Float32Array, { top = 1, filter, threshold, signal }: IdentifyOptions): Promise<Identified[]> {
     const decides = this.#threshold(threshold);
     checkCount(top, 'top', 100);
     const x = checkFeatures(features, this.mark);

@@ -1,6 +1,6 @@
 export {
   Gallery,
-  type Decision,
+  type Identified,
   type EnrollFeaturesOptions,
   type Enrollment,
   type EnrollPhotoOptions,

@@ -9,6 +9,8 @@ const WRITES = new Set(['enroll', 'update', 'removePerson', 'removeFace', 'stage
 const GROUP = 256;
 /** How often others' writes are looked for: that takes some microseconds. */
 const POLL_MS = 200;
+/** How many of these pass until what could not be erased is tried again. */
+const ERASE_POLLS = 25;
 
 export interface Request {
   id: number;
@@ -24,6 +26,7 @@ let database: Database;
 /** Whether the other side has an index to keep up to date. */
 let following = false;
 let failed: unknown;
+let polls = 0;
 
 const methods: Record<string, (...args: never[]) => unknown> = {
   source: () => {
@@ -115,7 +118,7 @@ function work(): void {
 function poll(): void {
   try {
     if (database.maybeChanged()) follow();
-    if (database.remains) database.truncate();
+    if (database.erasing && ++polls % ERASE_POLLS === 0) database.erase();
   } catch {
     // Nobody asked: the next call has the same trouble, and somebody to tell.
   }

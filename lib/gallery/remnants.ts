@@ -1,0 +1,51 @@
+import { closeSync, openSync, readSync } from 'node:fs';
+
+// secure_delete overwrites what is deleted. When SQLite moves rows of others from page to page, though, copies of them can stay behind
+// in the space that a page does not use (rebuildPage in sqlite3.c): one of some hundred rows, found by looking. If such a row is deleted
+// later, its copy is still there. So what was removed is looked for in the file's bytes, and where it is found the file is written anew.
+
+const CHUNK = 8 << 20;
+/** From here on looking costs more than writing the file anew. */
+const MOST = 32;
+
+/** Whether one of some pieces of at most 4 KiB stands anywhere in a file; taken for granted where there are too many to look for. */
+export function holdsAny(path: string, pieces: readonly Buffer[]): boolean {
+  if (pieces.length > MOST) return true;
+  const file = openSync(path, 'r');
+  try {
+    const overlap = Math.max(0, ...pieces.map(({ length }) => length - 1));
+    const buffer = Buffer.allocUnsafeSlow(CHUNK + overlap);
+    for (let at = 0, kept = 0; ; ) {
+      const read = readSync(file, buffer, kept, CHUNK, at);
+      if (read === 0) return false;
+      const bytes = buffer.subarray(0, kept + read);
+      if (pieces.some((piece) => bytes.includes(piece))) return true;
+      at += read;
+      const end = Math.min(overlap, bytes.length);
+      buffer.copyWithin(0, bytes.length - end, bytes.length);
+      kept = end;
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** A piece of features that no other face has. */
+export const pieceOf = (features: Buffer): Buffer => features.subarray(features.length >> 1, (features.length >> 1) + 24);
+
+/** A piece of a JPEG behind its tables, which all of them have; what is short of that leaves nothing but tables in a row's own page. */
+export const pieceOfJpeg = (jpeg: Buffer): Buffer[] => (jpeg.length < 704 ? [] : [jpeg.subarray(672, 704)]);
+
+/** How a person stands in their row: three columns side by side. */
+export const rowOf = (id: string, name: string, metadata: string): Buffer => Buffer.from(`${id}${name}${metadata}`).subarray(0, 2048);
+
+/** How a name stands in its index: a record of text and row number (sqlite.org/fileformat2.html, 2.1). */
+export function indexEntryOf(name: string, number: number): Buffer {
+  const text = Buffer.from(name);
+  const kind = 13 + 2 * text.length;
+  const kinds = kind < 128 ? [kind] : [0x80 | (kind >> 7), kind & 0x7f];
+  const [type, size] = number === 1 ? [9, 0] : number < 2 ** 7 ? [1, 1] : number < 2 ** 15 ? [2, 2] : number < 2 ** 23 ? [3, 3] : number < 2 ** 31 ? [4, 4] : [5, 6];
+  const value = Buffer.alloc(size!);
+  if (size! > 0) value.writeIntBE(number, 0, size!);
+  return Buffer.concat([Buffer.from([kinds.length + 2, ...kinds, type!]), text, value]);
+}
