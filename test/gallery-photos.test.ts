@@ -6,7 +6,7 @@ import { FaceQualityError, FaceRecognizer, Gallery, type GalleryRecognizer } fro
 import { photosFolder } from '../dist/models/cache';
 import { codeOf, withFolder } from './support/gallery';
 
-const photo = (name: string) => join(photosFolder(), name);
+const photo = (name: string) => join(photosFolder(), 'face_recognition', name);
 
 let recognizer: FaceRecognizer;
 beforeAll(async () => {
@@ -73,12 +73,12 @@ describe('a photo that is not good enough', () => {
       const blurred = await sharp(photo('obama2.jpg')).blur(12).png().toBuffer();
       const unsharp = await refusal(blurred, { minScore: 0 });
       expect(unsharp.reason).toBe('sharpness');
-      expect(unsharp.measured.sharpness).toBeLessThan(1.5);
+      expect(unsharp.measured.sharpness).toBeLessThan(0.5);
       const tilted = await sharp(photo('obama2.jpg')).rotate(42, { background: '#808080' }).png().toBuffer();
       const roll = await refusal(tilted, { minScore: 0 });
       expect(roll.reason).toBe('roll');
       expect(roll.measured.roll).toBeGreaterThan(35);
-      expect(roll.measured.roll).toBeLessThan(50);
+      expect(roll.measured.roll).toBeLessThan(70);
       expect((await refusal(photo('obama2.jpg'), { maxYaw: 0 })).reason).toBe('yaw');
       expect((await gallery.describe()).people).toBe(0);
       expect((await gallery.enroll('Obama', blurred, { quality: false })).added).toBe(1);

@@ -12,7 +12,7 @@ export interface Quality {
   minSize: number;
   /** How sure the detector must be, 0 to 1. Default 0.9. */
   minScore: number;
-  /** Standard deviation of the Laplacian of the grey face at 150 x 150 pixels: a blurred face has little. Default 1.5. */
+  /** Standard deviation of the Laplacian of the grey face at 150 x 150 pixels: a blurred face has little. Default 0.5. */
   minSharpness: number;
   /** How far the head may be turned to a side: 0 is straight, 1 has the nose above an eye. Default 0.6. */
   maxYaw: number;
@@ -32,7 +32,7 @@ export interface MeasuredQuality {
   roll: number;
 }
 
-export const DEFAULT_QUALITY: Quality = { minSize: 40, minScore: 0.9, minSharpness: 1.5, maxYaw: 0.6, maxPitch: 0.6, maxRoll: 30 };
+export const DEFAULT_QUALITY: Quality = { minSize: 40, minScore: 0.9, minSharpness: 0.5, maxYaw: 0.6, maxPitch: 0.6, maxRoll: 30 };
 
 /** A face that is not good enough to be enrolled: which rule it breaks, and everything that was measured. */
 export class FaceQualityError extends FaissVisionError {
