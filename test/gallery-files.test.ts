@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
@@ -38,6 +38,20 @@ function inChild(file: string, { first = 1000, most = 1, uid = 0, limit = 0 }): 
   });
   return { lines: stdout.trim().split('\n'), status };
 }
+
+it('a machine without better-sqlite3 is told what to run, and has no empty file then', () =>
+  withFolder(async (folder) => {
+    const root = join(__dirname, '..');
+    for (const part of ['dist', 'package.json']) cpSync(join(root, part), join(folder, part), { recursive: true });
+    mkdirSync(join(folder, 'node_modules'));
+    for (const name of readdirSync(join(root, 'node_modules'))) {
+      if (name !== 'better-sqlite3') symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
+    }
+    const code = `require('faiss-vision').Gallery.open('people.db', { recognizer: ${JSON.stringify(made)} }).catch((error) => console.log(error.code + ' ' + error.message))`;
+    const said = execFileSync(process.execPath, ['-e', code], { cwd: folder, encoding: 'utf8' });
+    expect(said).toMatch(/^ERR_SQLITE_UNAVAILABLE .*npm install better-sqlite3@12/);
+    expect(existsSync(join(folder, 'people.db'))).toBe(false);
+  }));
 
 describe('a file that is no gallery', () => {
   it('of another program is refused by name, and left as it is', () =>

@@ -22,7 +22,8 @@ export function connect(path: string, options: { readonly: boolean }): Connectio
   }
 }
 
-function driver(): typeof BetterSqlite3 {
+/** @throws ERR_SQLITE_UNAVAILABLE */
+export function driver(): typeof BetterSqlite3 {
   try {
     return require('better-sqlite3') as typeof BetterSqlite3;
   } catch (error) {

@@ -6,7 +6,7 @@ import { FaissVisionError } from '../error';
 import { checkKey } from './encryption';
 import { type Delta, faceOf, type IndexSource } from './database';
 import { FaceIndex, type FaceIndexOptions } from './face-index';
-import { type Connection, connect, type Statement, told } from './sqlite-driver';
+import { type Connection, connect, driver, type Statement, told } from './sqlite-driver';
 import type { Reply } from './sqlite-worker';
 import type * as Stores from './store';
 import type { GalleryFace, ListedPerson, Match, Metadata, ModelMark, Person } from './types';
@@ -78,6 +78,7 @@ export class SqliteStore implements Stores.Store {
   /** @throws ERR_SQLITE_UNAVAILABLE, ERR_GALLERY_NOT_FOUND and the other codes of `Store` */
   static async open(path: string, options: SqliteOptions & Stores.StoreOptions): Promise<SqliteStore> {
     checkKey(options.encryptionKey);
+    driver(); // before there is a file
     create(path, options.mark !== undefined && options.readOnly !== true);
     const store = new SqliteStore(path, options);
     const { mark, encrypted } = (await new Promise<unknown>((resolve, reject) => store.#waiting.set(0, { resolve, reject }))) as { mark: ModelMark; encrypted: boolean };
