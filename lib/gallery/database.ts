@@ -350,7 +350,9 @@ export class Database {
 
   stage(mark: ModelMark, faces: readonly { id: string; features: Float32Array }[]): void {
     const model = this.#modelNumber(mark) ?? this.#makeModel(mark);
-    this.#run('DELETE FROM staged WHERE model <> ?', model);
+    // All are of one model, so one of them tells.
+    const present = this.#pluck('SELECT model FROM staged LIMIT 1').get();
+    if (present !== undefined && present !== model) this.#run('DELETE FROM staged');
     for (const { id, features } of faces) {
       const packed = this.#packed(features, id);
       this.#run('INSERT INTO staged SELECT number, ?, ? FROM faces WHERE id = ? ON CONFLICT DO UPDATE SET features = excluded.features', model, packed, id);

@@ -88,6 +88,10 @@ export class FaceIndex {
     this.#index = this.#make(this.#kind);
   }
 
+  get from(): IndexAbout['from'] {
+    return this.#from;
+  }
+
   /** What the index has. */
   get moment(): Moment {
     return this.#moment;

@@ -5,7 +5,8 @@ import { checkFeatures, checkSignal } from './checks';
 import { openStore } from './open-store';
 import { type GalleryRecognizer, markOf } from './recognizer';
 import type { SqliteOptions } from './sqlite-store';
-import type { GalleryFace } from './types';
+import type { Store } from './store';
+import type { GalleryFace, ModelMark } from './types';
 
 export interface ReembedOptions extends Pick<SqliteOptions, 'encryptionKey'> {
   /** The new one. */
@@ -28,7 +29,23 @@ export interface Reembedded {
   embedded: number;
 }
 
-const PAGE = 64;
+const PAGE = 8;
+
+interface Staged {
+  id: string;
+  features: Float32Array;
+}
+
+/** Makes the new features the gallery's; false where somebody was enrolled at the last moment. */
+async function adopted(store: Store, mark: ModelMark): Promise<boolean> {
+  try {
+    await store.adopt(mark);
+    return true;
+  } catch (error) {
+    if (error instanceof FaissVisionError && error.code === 'ERR_REEMBED_INCOMPLETE') return false;
+    throw error;
+  }
+}
 
 export async function reembed(location: string, options: ReembedOptions): Promise<Reembedded> {
   if (typeof options !== 'object' || options === null) throw invalid('options', 'an object with a recogniser', options);
@@ -42,26 +59,26 @@ export async function reembed(location: string, options: ReembedOptions): Promis
     const { faces: total } = await store.describe();
     const failures: string[] = [];
     let embedded = 0;
-    let left = 0;
+    let seen = 0;
+    const embed = async (face: GalleryFace): Promise<Staged | undefined> => {
+      signal?.throwIfAborted();
+      const image = (await photo?.(face)) ?? face.thumbnail;
+      const [found] = image === undefined ? [] : await recognizer.faces!(image, { maxFaces: 1 });
+      if (found !== undefined) return { id: face.id, features: checkFeatures(found.features, mark, 'recognizer.faces().features') };
+      failures.push(`${face.id} (${image === undefined ? 'no thumbnail and no photo' : 'no face found'})`);
+      return undefined;
+    };
     for (let after: string | undefined; ; ) {
+      signal?.throwIfAborted();
+      // A page at once: the recogniser takes what waits together.
       const page = await store.unstaged(mark, PAGE, after);
-      if (page.length === 0) {
-        // Those that were enrolled meanwhile are behind the ones that were looked at; those that failed would fail again.
-        break;
-      }
-      const staged: { id: string; features: Float32Array }[] = [];
-      for (const face of page) {
-        signal?.throwIfAborted();
-        const image = (await photo?.(face)) ?? face.thumbnail;
-        const [found] = image === undefined ? [] : await recognizer.faces(image, { maxFaces: 1 });
-        if (found === undefined) failures.push(`${face.id} (${image === undefined ? 'no thumbnail and no photo' : 'no face found'})`);
-        else staged.push({ id: face.id, features: checkFeatures(found.features, mark, 'recognizer.faces().features') });
-      }
+      if (page.length === 0 && (failures.length > 0 || (await adopted(store, mark)))) break;
+      const staged = (await Promise.all(page.map(embed))).filter((one) => one !== undefined);
       if (staged.length > 0) await store.stage(mark, staged);
       embedded += staged.length;
-      left += page.length;
-      onProgress?.(Math.min(left, total), total);
-      after = page.at(-1)!.id;
+      seen += page.length;
+      onProgress?.(Math.min(seen, total), total);
+      after = page.at(-1)?.id ?? after;
     }
     if (failures.length > 0) {
       const some = failures.slice(0, 5).join(', ') + (failures.length > 5 ? ', ...' : '');
@@ -70,8 +87,7 @@ export async function reembed(location: string, options: ReembedOptions): Promis
         `${failures.length} faces could not be embedded anew: ${some}. Give their photos, or remove them; the gallery is as it was`,
       );
     }
-    await store.adopt(mark);
-    return { faces: (await store.describe().catch(() => ({ faces: total }))).faces, embedded };
+    return { faces: (await store.describe()).faces, embedded };
   } finally {
     await store.close();
   }

@@ -1,8 +1,9 @@
 import { closeSync, existsSync, openSync, readSync, rmSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { readdir, rm } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { FaissVisionError } from '../error';
+import { invalid } from '../image/check';
 import { checkKey } from './encryption';
 import { type Delta, faceOf, type IndexSource } from './database';
 import { FaceIndex, type FaceIndexOptions } from './face-index';
@@ -76,7 +77,9 @@ export class SqliteStore implements Stores.Store {
   }
 
   /** @throws ERR_SQLITE_UNAVAILABLE, ERR_GALLERY_NOT_FOUND and the other codes of `Store` */
-  static async open(path: string, options: SqliteOptions & Stores.StoreOptions): Promise<SqliteStore> {
+  static async open(location: string, options: SqliteOptions & Stores.StoreOptions): Promise<SqliteStore> {
+    const path = resolve(location); // which is never one of SQLite's own, such as :memory:
+    if (path !== path.trim()) throw invalid('location', 'a path without spaces around it', location); // better-sqlite3 takes them off
     checkKey(options.encryptionKey);
     driver(); // before there is a file
     create(path, options.mark !== undefined && options.readOnly !== true);
@@ -115,8 +118,9 @@ export class SqliteStore implements Stores.Store {
       this.#early = [];
       const source: IndexSource = await this.#ask('source');
       this.#written = source.snapshot?.face;
-      await this.#clean(source.snapshot !== undefined);
       await this.#index.load(source, this.#snapshotFile);
+      // A file that is not the database's, or has what was removed, is of no use and may hold personal data.
+      await this.#clean(this.#index.from === 'snapshot' && source.removed.length === 0);
       const early = this.#early;
       this.#early = undefined;
       for (const delta of early) this.#apply(delta);
@@ -129,8 +133,10 @@ export class SqliteStore implements Stores.Store {
     if (this.#options.readOnly === true) return;
     const begin = `${basename(this.#path)}.index.tmp-`;
     const folder = dirname(this.#path);
-    for (const name of await readdir(folder)) if (name.startsWith(begin) && !isRunning(name.slice(begin.length))) rmSync(join(folder, name), { force: true });
-    if (!known) rmSync(this.#snapshotFile, { force: true });
+    const left = (await readdir(folder)).filter((name) => name.startsWith(begin) && !isRunning(name.slice(begin.length)));
+    for (const file of [...left.map((name) => join(folder, name)), ...(known ? [] : [this.#snapshotFile])]) {
+      await rm(file, { force: true }).catch(() => {}); // not ours to remove, then
+    }
   }
 
   #apply({ added, removed, moment }: Delta): void {
