@@ -2,13 +2,9 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { Index } from '../ann';
 import { FaissVisionError } from '../error';
 import { type FacePage, type IndexSource, type Moment, personOf, type SnapshotAbout } from './database';
+import { chooseKind, type FaceIndexOptions, FLAT, flatKind, type Kind } from './index-kind';
+import { examples, type ReadPage, tune, type Tuned } from './index-tuning';
 import type { ModelMark } from './types';
-
-export interface FaceIndexOptions {
-  index: string;
-  exact: 'bounded' | 'plain' | undefined;
-  flatUpTo: number;
-}
 
 /** A person's nearest face, by its label. */
 export interface Neighbour {
@@ -16,24 +12,11 @@ export interface Neighbour {
   score: number;
 }
 
-/** Reads faces by number, behind `after` and up to `last`. */
-export type ReadPage = (after: number, last: number) => Promise<FacePage & { next: number }>;
-
-/** Exact, with labels as ids. */
-const FLAT = 'IDMap,Flat';
-/** Up to so many numbers a copy in bytes, 27 % more memory, makes flat search several times faster (docs/exact-search.md). */
-const BOUNDED_NUMBERS = 2 ** 25;
-/** Faces whose nearest others the recall is measured by. */
-const SAMPLE = 512;
-const RECALL = 0.99;
-const NPROBES = [4, 8, 16, 32, 64, 128, 256];
-/** Vectors for each list when an IVF is trained; FAISS warns below 39. */
-const TRAINING = 48;
 /** An index that cannot remove is built anew once so large a part of it is gone. */
 const GONE = 0.05;
 
 /** What is searched by, and why. */
-export interface IndexAbout {
+export interface IndexAbout extends Tuned {
   /** FAISS's factory string. */
   index: string;
   exact?: 'bounded' | 'plain';
@@ -41,17 +24,8 @@ export interface IndexAbout {
   bytes: number;
   /** How it was made: from the database, or read from its file. */
   from: 'database' | 'snapshot';
-  /** Lists that a search looks through, where there are lists. */
-  nprobe?: number;
-  /** Of the gallery's own faces, how many had the same nearest other face as in exact search; not there where search is exact. */
-  recall?: number;
   /** Whether another one is being built. */
   building: boolean;
-}
-
-interface Kind {
-  description: string;
-  exact: 'bounded' | 'plain';
 }
 
 /**
@@ -69,8 +43,7 @@ export class FaceIndex {
   #size = 0;
   #from: IndexAbout['from'] = 'database';
   #buildError: unknown;
-  #nprobe: number | undefined;
-  #recall: number | undefined;
+  #tuned: Tuned = {};
   /** Removed, but still in an index that cannot remove. */
   #gone = new Set<bigint>();
   /** What has happened since the one that is being built began. */
@@ -84,7 +57,7 @@ export class FaceIndex {
     this.#mark = mark;
     this.#options = options;
     this.#read = read;
-    this.#kind = this.#choose(0);
+    this.#kind = chooseKind(0, mark.dimension, options);
     this.#index = this.#make(this.#kind);
   }
 
@@ -101,18 +74,18 @@ export class FaceIndex {
   async load(source: IndexSource, file: string): Promise<void> {
     let after = 0;
     const { about, face } = source.snapshot ?? {};
-    const exact = this.#flat(source.faces).exact;
+    const exact = flatKind(source.faces, this.#mark.dimension, this.#options).exact;
     // Whatever is wrong with a file, the database has the same.
     const saved = about === undefined || checksumOf(file) !== about.checksum ? undefined : await Index.load(file, { exact }).catch(() => undefined);
     await this.#index.close();
     if (saved === undefined) {
       // What has to be trained is built in the background; a flat index answers at once.
-      this.#kind = this.#flat(source.faces);
+      this.#kind = flatKind(source.faces, this.#mark.dimension, this.#options);
       this.#index = this.#make(this.#kind);
     } else {
       this.#index = saved;
       this.#kind = { description: about!.description, exact };
-      [this.#nprobe, this.#recall, this.#from] = [about!.nprobe, about!.recall, 'snapshot'];
+      [this.#tuned, this.#from] = [about!.tuned, 'snapshot'];
       after = face!;
       this.#remove(source.removed);
     }
@@ -183,9 +156,11 @@ export class FaceIndex {
   #grow(): void {
     if (this.#building !== undefined || this.#closed) return;
     const faces = this.#size;
-    const kind = this.#choose(faces);
+    const kind = chooseKind(faces, this.#mark.dimension, this.#options, this.#kind);
     const another = kind.description !== this.#kind.description || (kind.exact !== this.#kind.exact && kind.description === FLAT);
     if (!another && this.#gone.size <= faces * GONE) return;
+    const began = this.#moment;
+    this.#buildError = undefined;
     this.#building = this.#rebuild(kind)
       .catch((error: unknown) => {
         // Searches go on with the one there is; the next change tries again.
@@ -193,6 +168,7 @@ export class FaceIndex {
       })
       .finally(() => {
         this.#missed = this.#next = this.#building = undefined;
+        if (this.#moment !== began) this.#grow(); // too few faces to train by, then, may be enough now
       });
   }
 
@@ -200,11 +176,12 @@ export class FaceIndex {
     const { face } = this.#moment;
     this.#missed = [];
     const next = (this.#next = this.#make(kind));
-    let tuned: { nprobe?: number; recall?: number } = {};
+    let tuned: Tuned = {};
     try {
-      if (!next.isTrained) await next.train(await this.#examples(kind, face));
+      if (!next.isTrained) await next.train(await examples(this.#read, kind.description, this.#mark.dimension, face));
       await this.#fill(next, 0, face);
-      if (kind.description !== FLAT && !this.#closed) tuned = await this.#tune(next, kind, face);
+      const flat = this.#kind.description === FLAT ? this.#index : undefined;
+      if (kind.description !== FLAT && !this.#closed) tuned = await tune(next, flat, kind.description, this.#read, face);
       if (this.#closed) throw new FaissVisionError('ERR_CLOSED', 'the gallery was closed');
     } catch (error) {
       await next.close();
@@ -213,76 +190,10 @@ export class FaceIndex {
     // In one turn, so that no search comes between.
     for (const work of this.#missed) work();
     const former = this.#index;
-    [this.#index, this.#kind, this.#nprobe, this.#recall] = [next, kind, tuned.nprobe, tuned.recall];
+    [this.#index, this.#kind, this.#tuned] = [next, kind, tuned];
     this.#gone.clear();
     this.#from = 'database';
     await former.close();
-  }
-
-  /** Features from all over the gallery to train by. */
-  async #examples(kind: Kind, last: number): Promise<Float32Array> {
-    const lists = Number(/IVF(\d+)/.exec(kind.description)?.[1] ?? 256);
-    return this.#sample(Math.max(lists * TRAINING, 4096), last);
-  }
-
-  async #sample(count: number, last: number): Promise<Float32Array> {
-    const { dimension } = this.#mark;
-    const pages: Float32Array[] = [];
-    const every = Math.max(1, Math.floor(last / count));
-    let taken = 0;
-    for (let after = 0; after < last && taken < count * dimension && !this.#closed; ) {
-      const { labels, features, next } = await this.#read(after, last);
-      if (labels.length === 0) break;
-      const some = new Float32Array(Math.ceil(labels.length / every) * dimension);
-      for (let i = 0; i * every < labels.length; i++) some.set(features.subarray(i * every * dimension, (i * every + 1) * dimension), i * dimension);
-      pages.push(some);
-      taken += some.length;
-      after = next;
-    }
-    const all = new Float32Array(taken);
-    let at = 0;
-    for (const page of pages) {
-      all.set(page, at);
-      at += page.length;
-    }
-    return all;
-  }
-
-  /** The recall of the new index on the gallery's own faces, with as many lists looked through as it takes. */
-  async #tune(next: Index, kind: Kind, last: number): Promise<{ nprobe?: number; recall?: number }> {
-    const all = await this.#sample(SAMPLE, last);
-    const x = all.slice(0, SAMPLE * this.#mark.dimension);
-    const lists = /^IVF(\d+),Flat$/.exec(kind.description)?.[1];
-    let exact: BigInt64Array;
-    if (lists !== undefined) exact = (await next.search(x, 2, { params: { nprobe: Number(lists) } })).labels;
-    else if (this.#kind.description === FLAT) exact = (await this.#index.search(x, 2)).labels;
-    else return {};
-    const steps = 'nprobe' in (await next.describe()).parameters ? NPROBES : [undefined];
-    let tuned: { nprobe?: number; recall?: number } = {};
-    for (const nprobe of steps) {
-      if (nprobe !== undefined) await next.set('nprobe', nprobe);
-      const { labels } = await next.search(x, 2);
-      tuned = { ...(nprobe === undefined ? {} : { nprobe }), recall: agreement(labels, exact) };
-      if (tuned.recall! >= RECALL) break;
-    }
-    return tuned;
-  }
-
-  #choose(faces: number): Kind {
-    const { index, flatUpTo } = this.#options;
-    const flat = this.#flat(faces);
-    if (index === 'flat') return flat;
-    if (index !== 'auto') return { description: /IVF|^IDMap/.test(index) ? index : `IDMap,${index}`, exact: flat.exact };
-    // What is there stays where the size is near a limit, so that growing and shrinking rarely mean building anew.
-    const present = Number(/^IVF(\d+),Flat$/.exec(this.#kind?.description ?? '')?.[1] ?? 0);
-    if (faces <= (present > 0 ? 0.8 : 1) * flatUpTo) return flat;
-    const lists = 2 ** Math.round(Math.log2(2 * Math.sqrt(faces)));
-    return { description: `IVF${present >= lists / 2 && present <= lists * 2 ? present : lists},Flat`, exact: 'plain' };
-  }
-
-  #flat(faces: number): Kind {
-    const small = faces * this.#mark.dimension <= (this.#kind?.exact === 'plain' && this.#kind.description === FLAT ? 0.5 : 1) * BOUNDED_NUMBERS;
-    return { description: FLAT, exact: this.#options.exact ?? (small ? 'bounded' : 'plain') };
   }
 
   #make({ description, exact }: Kind): Index {
@@ -295,8 +206,7 @@ export class FaceIndex {
       index: this.#kind.description,
       ...(this.#kind.description === FLAT ? { exact: this.#kind.exact } : {}),
       ...{ faces: ntotal - this.#gone.size, bytes, from: this.#from },
-      ...(this.#nprobe === undefined ? {} : { nprobe: this.#nprobe }),
-      ...(this.#recall === undefined ? {} : { recall: this.#recall }),
+      ...this.#tuned,
       building: this.#building !== undefined,
     };
   }
@@ -312,9 +222,9 @@ export class FaceIndex {
     if (this.#gone.size > 0) return undefined;
     const moment = this.#moment;
     const { description } = this.#kind;
-    const tuned = { ...(this.#nprobe === undefined ? {} : { nprobe: this.#nprobe }), ...(this.#recall === undefined ? {} : { recall: this.#recall }) };
+    const tuned = this.#tuned;
     await this.#index.save(file);
-    return { about: { checksum: checksumOf(file)!, description, ...tuned }, moment };
+    return { about: { checksum: checksumOf(file)!, description, tuned }, moment };
   }
 
   async close(): Promise<void> {
@@ -335,13 +245,6 @@ function grouped(distances: Float32Array, labels: BigInt64Array, k: number, top:
     found.push([...people.values()]);
   }
   return found;
-}
-
-/** For how many faces the nearest other one is the same: the nearest of all is the face itself, or one like it. */
-function agreement(labels: BigInt64Array, exact: BigInt64Array): number {
-  let same = 0;
-  for (let i = 0; i < labels.length; i += 2) same += labels[i + 1] === exact[i + 1] || labels[i] === exact[i + 1] ? 1 : 0;
-  return same / (labels.length / 2);
 }
 
 /** The checksum that a file of an index ends with (native/ann/checked_file.h), as text; which `Index.load` then holds the content against. */

@@ -1,13 +1,14 @@
-import { closeSync, existsSync, openSync, readSync, rmSync } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { existsSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { FaissVisionError } from '../error';
 import { invalid } from '../image/check';
 import { checkKey } from './encryption';
 import { type Delta, faceOf, type IndexSource } from './database';
-import { FaceIndex, type FaceIndexOptions } from './face-index';
+import { FaceIndex } from './face-index';
+import type { FaceIndexOptions } from './index-kind';
 import { type Connection, connect, driver, type Statement, told } from './sqlite-driver';
+import { create, takeAway } from './sqlite-place';
 import type { Reply } from './sqlite-worker';
 import type * as Stores from './store';
 import type { GalleryFace, ListedPerson, Match, Metadata, ModelMark, Person } from './types';
@@ -120,23 +121,12 @@ export class SqliteStore implements Stores.Store {
       this.#written = source.snapshot?.face;
       await this.#index.load(source, this.#snapshotFile);
       // A file that is not the database's, or has what was removed, is of no use and may hold personal data.
-      await this.#clean(this.#index.from === 'snapshot' && source.removed.length === 0);
+      if (this.#options.readOnly !== true) await takeAway(this.#snapshotFile, this.#index.from === 'snapshot' && source.removed.length === 0);
       const early = this.#early;
       this.#early = undefined;
       for (const delta of early) this.#apply(delta);
     })();
     return this.#loaded;
-  }
-
-  /** Takes away what a process that was killed left of a file of the index. */
-  async #clean(known: boolean): Promise<void> {
-    if (this.#options.readOnly === true) return;
-    const begin = `${basename(this.#path)}.index.tmp-`;
-    const folder = dirname(this.#path);
-    const left = (await readdir(folder)).filter((name) => name.startsWith(begin) && !isRunning(name.slice(begin.length)));
-    for (const file of [...left.map((name) => join(folder, name)), ...(known ? [] : [this.#snapshotFile])]) {
-      await rm(file, { force: true }).catch(() => {}); // not ours to remove, then
-    }
   }
 
   #apply({ added, removed, moment }: Delta): void {
@@ -283,37 +273,6 @@ export class SqliteStore implements Stores.Store {
     await this.#index?.close();
     this.#reading?.close();
     if (!this.#ended) await this.#ask('close');
-  }
-}
-
-/** An empty file that only its owner reads, for SQLite to make a database of; or one that is a database. */
-function create(path: string, allowed: boolean): void {
-  let file: number | undefined;
-  try {
-    file = openSync(path, allowed ? 'a+' : 'r', 0o600);
-    const head = Buffer.alloc(16);
-    const read = readSync(file, head, 0, 16, 0);
-    // SQLite takes a file of a few bytes for an empty one, and writes over it.
-    if (read > 0 && head.toString('latin1') !== 'SQLite format 3\0') throw new FaissVisionError('ERR_GALLERY_FOREIGN', `${path}: it is not an SQLite file`);
-  } catch (error) {
-    if (error instanceof FaissVisionError) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' && !allowed) throw new FaissVisionError('ERR_GALLERY_NOT_FOUND', `${path}: there is no gallery`, { cause: error });
-    // A file that cannot be written can still be read.
-    if (allowed && (code === 'EACCES' || code === 'EROFS' || code === 'EPERM')) return create(path, false);
-    if (code === 'ENOSPC' || code === 'EDQUOT') throw new FaissVisionError('ERR_GALLERY_FULL', `${path}: ${message}`, { cause: error });
-    throw new FaissVisionError('ERR_GALLERY_OPEN', `${path}: ${message}`, { cause: error });
-  } finally {
-    if (file !== undefined) closeSync(file);
-  }
-}
-
-/** Whether the process that a temporary file's name tells of, `PID-N`, is still there. */
-function isRunning(suffix: string): boolean {
-  try {
-    return process.kill(Number.parseInt(suffix, 10), 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 

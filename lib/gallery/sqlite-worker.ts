@@ -1,6 +1,10 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { FaissVisionError } from '../error';
-import { Database, type DatabaseOptions } from './database';
+import type { DatabaseOptions } from './database';
+import { Changes } from './sqlite-changes';
+import { GalleryFile } from './sqlite-file';
+import { NextModel } from './sqlite-models';
+import { People } from './sqlite-people';
 
 // The thread that owns the connection: a write with full sync takes milliseconds, which the event loop must not.
 
@@ -22,26 +26,26 @@ export type Reply = { id: number; result: unknown } | { id: number; error: { cod
 
 const port = parentPort!;
 const waiting: Request[] = [];
-let database: Database;
+let file: GalleryFile;
+let changes: Changes;
+let parts: object[];
 /** Whether the other side has an index to keep up to date. */
 let following = false;
 let failed: unknown;
 let polls = 0;
 
-const methods: Record<string, (...args: never[]) => unknown> = {
+const own = {
   source: () => {
-    const source = database.source();
+    const source = changes.source();
     following = true;
     return source;
   },
   sync: () => follow(),
-  encrypted: () => database.encrypted,
 };
 
 function call({ method, args }: Request): unknown {
-  const own = methods[method];
-  if (own !== undefined) return own(...(args as never[]));
-  return (database[method as keyof Database] as (...args: unknown[]) => unknown).apply(database, args);
+  const part = [own, ...parts].find((some) => method in some) as Record<string, (...args: unknown[]) => unknown>;
+  return part[method]!(...args);
 }
 
 /** Sends what is new, before the reply to what made it. */
@@ -49,7 +53,7 @@ function follow(): void {
   if (!following) return;
   try {
     if (failed !== undefined) throw failed;
-    for (let delta = database.delta(); delta !== undefined; delta = database.delta()) {
+    for (let delta = changes.delta(); delta !== undefined; delta = changes.delta()) {
       port.postMessage({ delta }, [delta.added.labels.buffer as ArrayBuffer, delta.added.features.buffer as ArrayBuffer]);
     }
   } catch (error) {
@@ -78,14 +82,14 @@ function answer(id: number, work: () => unknown): void {
 function writeAll(group: Request[]): void {
   let outcomes: (() => unknown)[];
   try {
-    outcomes = database.write(() =>
+    outcomes = file.write(() =>
       group.map((request) => {
         try {
-          const result = database.part(() => call(request));
+          const result = file.part(() => call(request));
           return () => result;
         } catch (error) {
           // A full disk ends the whole transaction: then nothing of it may be reported as done.
-          if (!database.inTransaction) throw error;
+          if (!file.inTransaction) throw error;
           return () => {
             throw error;
           };
@@ -117,8 +121,8 @@ function work(): void {
 
 function poll(): void {
   try {
-    if (database.maybeChanged()) follow();
-    if (database.erasing && ++polls % ERASE_POLLS === 0) database.erase();
+    if (changes.maybeChanged()) follow();
+    if (file.erasing && ++polls % ERASE_POLLS === 0) file.erase();
   } catch {
     // Nobody asked: the next call has the same trouble, and somebody to tell.
   }
@@ -126,17 +130,19 @@ function poll(): void {
 
 function close({ id }: Request): void {
   clearInterval(polling);
-  answer(id, () => database.close());
+  answer(id, () => file.close());
   port.close();
 }
 
 let polling: NodeJS.Timeout;
 answer(0, () => {
-  database = new Database(workerData as DatabaseOptions);
+  file = new GalleryFile(workerData as DatabaseOptions);
+  changes = new Changes(file);
+  parts = [changes, new People(file), new NextModel(file)];
   polling = setInterval(poll, POLL_MS);
   port.on('message', (request: Request) => {
     // What arrives together is done together: the first one waits for the rest of this turn.
     if (waiting.push(request) === 1) setImmediate(work);
   });
-  return { mark: database.mark, encrypted: database.encrypted };
+  return { mark: file.mark, encrypted: file.encrypted };
 });
