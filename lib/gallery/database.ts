@@ -17,6 +17,20 @@ export interface FacePage {
   features: Float32Array;
 }
 
+/** How many faces of a page there are, and where to go on. */
+export interface FilledPage {
+  count: number;
+  next: number;
+}
+
+/** Memory for a page of faces that both threads see: pages that are posted would wait in large numbers for the garbage collector. */
+export const pageMemory = (dimension: number): SharedArrayBuffer => new SharedArrayBuffer(PAGE * (8 + 4 * dimension));
+
+export const pageIn = (memory: SharedArrayBuffer, dimension: number): FacePage => ({
+  labels: new BigInt64Array(memory, 0, PAGE),
+  features: new Float32Array(memory, PAGE * 8, PAGE * dimension),
+});
+
 /** A state of the database: everything up to this transaction, and this face. */
 export interface Moment {
   changes: number;
@@ -49,8 +63,8 @@ export interface IndexSource {
 }
 
 
-/** Most faces in one message between the threads. */
-export const PAGE = 4096;
+/** Most faces that go from thread to thread at once. */
+export const PAGE = 2048;
 
 /** An index's label of a face: the person's number above the face's, so that grouping by person needs no table. */
 export const labelOf = (person: number, face: number): bigint => (BigInt(person) << 32n) | BigInt(face);

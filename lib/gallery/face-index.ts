@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { Index } from '../ann';
 import { FaissVisionError } from '../error';
-import { type FacePage, type IndexSource, type Moment, personOf, type SnapshotAbout } from './database';
+import { type FacePage, type IndexSource, type Moment, pageIn, pageMemory, personOf, type SnapshotAbout } from './database';
 import { chooseKind, type FaceIndexOptions, FLAT, flatKind, type Kind } from './index-kind';
 import { examples, type ReadPage, tune, type Tuned } from './index-tuning';
 import type { ModelMark } from './types';
@@ -12,6 +12,8 @@ export interface Neighbour {
   score: number;
 }
 
+/** So much of an array an index copies at once (lib/buffers.ts); more of shared memory would be copied into new memory first. */
+const PIECE_BYTES = 64 * 1024;
 /** An index that cannot remove is built anew once so large a part of it is gone. */
 const GONE = 0.05;
 
@@ -96,13 +98,22 @@ export class FaceIndex {
   }
 
   async #fill(index: Index, after: number, last: number): Promise<void> {
+    const { dimension } = this.#mark;
+    const memories = [pageMemory(dimension), pageMemory(dimension)] as const;
+    const piece = Math.max(1, Math.floor(PIECE_BYTES / 4 / dimension));
     // The next page is read while this one is added.
-    let page = this.#read(after, last);
-    for (;;) {
-      const { labels, features, next } = await page;
-      const more = labels.length > 0 && next < last && !this.#closed;
-      if (more) page = this.#read(next, last);
-      if (labels.length > 0) await index.add(features, labels);
+    let page = this.#read(after, last, memories[0]);
+    for (let turn = 0; ; turn ^= 1) {
+      const { count, next } = await page;
+      const more = count > 0 && next < last && !this.#closed;
+      if (more) page = this.#read(next, last, memories[turn ^ 1]!);
+      const { labels, features } = pageIn(memories[turn]!, dimension);
+      const adding: Promise<void>[] = [];
+      for (let at = 0; at < count; at += piece) {
+        const end = Math.min(count, at + piece);
+        adding.push(index.add(features.subarray(at * dimension, end * dimension), labels.subarray(at, end)));
+      }
+      await Promise.all(adding);
       if (!more) return;
     }
   }

@@ -1,9 +1,9 @@
 import type { Index } from '../ann';
-import type { FacePage } from './database';
+import { type FilledPage, pageIn, pageMemory } from './database';
 import { listsOf } from './index-kind';
 
-/** Reads faces by number, behind `after` and up to `last`. */
-export type ReadPage = (after: number, last: number) => Promise<FacePage & { next: number }>;
+/** Reads faces by number, behind `after` and up to `last`, into a `pageMemory`. */
+export type ReadPage = (after: number, last: number, memory: SharedArrayBuffer) => Promise<FilledPage>;
 
 /** Faces whose nearest others the recall is measured by. */
 const SAMPLE = 512;
@@ -20,13 +20,15 @@ export function examples(read: ReadPage, description: string, dimension: number,
 
 async function sample(read: ReadPage, count: number, dimension: number, last: number): Promise<Float32Array> {
   const pages: Float32Array[] = [];
+  const memory = pageMemory(dimension);
+  const { features } = pageIn(memory, dimension);
   const every = Math.max(1, Math.floor(last / count));
   let taken = 0;
   for (let after = 0; after < last && taken < count * dimension; ) {
-    const { labels, features, next } = await read(after, last);
-    if (labels.length === 0) break;
-    const some = new Float32Array(Math.ceil(labels.length / every) * dimension);
-    for (let i = 0; i * every < labels.length; i++) some.set(features.subarray(i * every * dimension, (i * every + 1) * dimension), i * dimension);
+    const { count: filled, next } = await read(after, last, memory);
+    if (filled === 0) break;
+    const some = new Float32Array(Math.ceil(filled / every) * dimension);
+    for (let i = 0; i * every < filled; i++) some.set(features.subarray(i * every * dimension, (i * every + 1) * dimension), i * dimension);
     pages.push(some);
     taken += some.length;
     after = next;

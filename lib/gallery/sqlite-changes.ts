@@ -1,4 +1,4 @@
-import { type Delta, type FacePage, type IndexSource, labelOf, type Moment, PAGE, type SnapshotAbout } from './database';
+import { type Delta, type FacePage, type FilledPage, type IndexSource, labelOf, type Moment, pageIn, type SnapshotAbout } from './database';
 import type { FaceRow, GalleryFile } from './sqlite-file';
 
 /** Most new faces at once. No transaction of ours adds as many, so that an index is never between two moments. */
@@ -30,17 +30,25 @@ export class Changes {
     });
   }
 
-  /** Faces by number, behind `after` and up to `last`. */
-  page(after: number, last: number, limit = PAGE): FacePage & { next: number } {
+  /** Writes faces by number, behind `after` and up to `last`, into memory that the other thread sees too. */
+  fillPage(after: number, last: number, memory: SharedArrayBuffer): FilledPage {
+    return this.#fill(pageIn(memory, this.#file.mark.dimension), after, last);
+  }
+
+  #fill({ labels, features }: FacePage, after: number, last: number): FilledPage {
     const { dimension } = this.#file.mark;
-    const rows = this.#file.all('SELECT number, id, person, model, features FROM faces WHERE number > ? AND number <= ? ORDER BY number LIMIT ?', after, last, limit) as FaceRow[];
-    const features = new Float32Array(rows.length * dimension);
-    const labels = new BigInt64Array(rows.length);
-    rows.forEach((row, i) => {
-      labels[i] = labelOf(row.person, row.number);
-      features.set(this.#file.featuresOf(row), i * dimension);
-    });
-    return { labels, features, next: rows.at(-1)?.number ?? last };
+    const rows = this.#file.each(
+      'SELECT number, id, person, model, features FROM faces WHERE number > ? AND number <= ? ORDER BY number LIMIT ?',
+      ...[after, last, labels.length],
+    ) as Iterable<FaceRow>;
+    let count = 0;
+    let next = last;
+    for (const row of rows) {
+      this.#file.featuresOf(row, features.subarray(count * dimension, (count + 1) * dimension));
+      labels[count++] = labelOf(row.person, row.number);
+      next = row.number;
+    }
+    return { count, next };
   }
 
   /** Whether any connection has written since this was asked last; cheap. */
@@ -58,9 +66,10 @@ export class Changes {
       if (model !== this.#file.model) throw this.#file.changedModel();
       if (changes === this.#seenChanges) return undefined;
       const before = this.#seenFace;
-      const { next, ...added } = this.page(before, Number.MAX_SAFE_INTEGER, DELTA);
-      if (added.labels.length > 0) this.#seenFace = next;
-      const last = added.labels.length < DELTA;
+      const found = this.#file.pluck('SELECT count(*) FROM (SELECT 1 FROM faces WHERE number > ? LIMIT ?)').get(before, DELTA) as number;
+      const added = { labels: new BigInt64Array(found), features: new Float32Array(found * this.#file.mark.dimension) };
+      if (found > 0) this.#seenFace = this.#fill(added, before, Number.MAX_SAFE_INTEGER).next;
+      const last = found < DELTA;
       const removed = last ? this.#removedSince(this.#seenChanges, before) : new BigInt64Array();
       if (last) this.#seenChanges = changes;
       return { added, removed, moment: this.#moment() };

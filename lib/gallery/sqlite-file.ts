@@ -165,7 +165,7 @@ export class GalleryFile {
   }
 
   /** A row's features, checked: whoever may write the file may have written anything. */
-  featuresOf(row: FaceRow): Float32Array {
+  featuresOf(row: FaceRow, numbers: Float32Array = new Float32Array(this.mark.dimension)): Float32Array {
     const { dimension } = this.mark;
     const wrong = (what: string) => new FaissVisionError('ERR_GALLERY_CORRUPT', `${this.path}: the face ${row.id} has ${what}; remove it with removeFace`);
     const bytes = dimension * 4;
@@ -173,8 +173,7 @@ export class GalleryFile {
     if (row.model !== this.model) throw wrong('features of another model');
     if (row.features.length !== expected) throw wrong(`features of ${row.features.length} bytes instead of ${expected}`);
     const plain = this.sealer?.open(row.features, `face ${row.id}`) ?? row.features;
-    const numbers = new Float32Array(dimension);
-    new Uint8Array(numbers.buffer).set(plain);
+    new Uint8Array(numbers.buffer, numbers.byteOffset, bytes).set(plain);
     let sum = 0;
     for (let i = 0; i < dimension; i++) sum += numbers[i]! * 0; // NaN as soon as one number is not finite
     if (sum !== 0) throw wrong('features that are not finite numbers');

@@ -96,7 +96,7 @@ export class SqliteStore implements Stores.Store {
       );
       const { index = 'auto', flatUpTo = Math.floor(FLAT_NUMBERS / mark.dimension), exact } = options;
       const chosen: FaceIndexOptions = { index, flatUpTo, exact };
-      store.#index = new FaceIndex(mark, chosen, (after, last) => store.#ask('page', after, last));
+      store.#index = new FaceIndex(mark, chosen, (after, last, memory) => store.#ask('fillPage', after, last, memory));
       // Without a model nobody means to search: what only lists or removes needs no index.
       if (options.mark !== undefined) await store.#load();
     } catch (error) {
