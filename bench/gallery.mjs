@@ -163,7 +163,8 @@ async function all() {
   try {
     say('# A gallery in one file');
     say(
-      `Written by \`npm run bench:gallery\`. ${(count / each).toLocaleString('en')} people with ${each} faces each, random directions of ${dimension} numbers; ` +
+      `Written by \`npm run bench:gallery\`. ${(count / each).toLocaleString('en')} people with ${each} faces each, random directions of ` +
+        `${dimension} numbers; ` +
         'each line in a process of its own. Features alone are ' +
         `${figure((count * dimension * 4) / 2 ** 20)} MiB.`,
     );
@@ -178,7 +179,10 @@ async function all() {
     say('## Opening, and the first answer');
     const rows = [row("without the index's file", without), row('with it', withFile)];
     say(table(['', 'index from', 's', 'memory / features', 'the most meanwhile'], rows));
-    say(`- The index is \`${withFile.index}\`, ${withFile.exact}. The database has ${figure(statSync(file).size / 2 ** 20)} MiB. Both files had been read before.`);
+    say(
+      `- The index is \`${withFile.index}\`, ${withFile.exact}. The database has ${figure(statSync(file).size / 2 ** 20)} MiB. ` +
+        'Both files had been read before.',
+    );
     const enrolling = alone('enroll');
     say('## Enrolling one more');
     say(

@@ -47,7 +47,8 @@ it('a machine without better-sqlite3 is told what to run, and has no empty file 
     for (const name of readdirSync(join(root, 'node_modules'))) {
       if (name !== 'better-sqlite3') symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
     }
-    const code = `require('faiss-vision').Gallery.open('people.db', { recognizer: ${JSON.stringify(made)} }).catch((error) => console.log(error.code + ' ' + error.message))`;
+    const code = `require('faiss-vision').Gallery.open('people.db', { recognizer: ${JSON.stringify(made)} })
+      .catch((error) => console.log(error.code + ' ' + error.message))`;
     const said = execFileSync(process.execPath, ['-e', code], { cwd: folder, encoding: 'utf8' });
     expect(said).toMatch(/^ERR_SQLITE_UNAVAILABLE .*npm install better-sqlite3@12/);
     expect(existsSync(join(folder, 'people.db'))).toBe(false);
@@ -111,31 +112,44 @@ describe('features written by hand', () => {
     ['with an infinite number', new Uint8Array(Float32Array.from({ length: 32 }, (_, i) => (i === 9 ? -Infinity : 0)).buffer)],
     ['of no bytes', new Uint8Array(0)],
   ])('%s are told by name, never loaded', (_, features) =>
-    withFile(async (file) => {
-      byHand(file, [`UPDATE faces SET features = ? WHERE id = 'ada-2'`, features]);
-      const error = await open(file).catch((error: Error) => error);
-      expect(error).toMatchObject({ code: 'ERR_GALLERY_CORRUPT', message: expect.stringContaining('ada-2') });
-      // Without an index it can be mended.
-      const gallery = await Gallery.open(file);
-      expect(await codeOf(gallery.export(`${file}.jsonl`))).toBe('ERR_GALLERY_CORRUPT');
-      await gallery.removeFace('ada-2');
-      await gallery.close();
-      const mended = await open(file);
-      expect((await mended.identifyFeatures(faceOf('Ada')))[0]!.person?.name).toBe('Ada');
-      await mended.close();
-    }, { snapshot: false }),
+    withFile(
+      async (file) => {
+        byHand(file, [`UPDATE faces SET features = ? WHERE id = 'ada-2'`, features]);
+        const error = await open(file).catch((error: Error) => error);
+        expect(error).toMatchObject({ code: 'ERR_GALLERY_CORRUPT', message: expect.stringContaining('ada-2') });
+        // Without an index it can be mended.
+        const gallery = await Gallery.open(file);
+        expect(await codeOf(gallery.export(`${file}.jsonl`))).toBe('ERR_GALLERY_CORRUPT');
+        await gallery.removeFace('ada-2');
+        await gallery.close();
+        const mended = await open(file);
+        expect((await mended.identifyFeatures(faceOf('Ada')))[0]!.person?.name).toBe('Ada');
+        await mended.close();
+      },
+      { snapshot: false },
+    ),
   );
 
   it('of another model are told', () =>
-    withFile(async (file) => {
-      byHand(file, [`INSERT INTO models VALUES (7, 'other', '', 32, 'l2')`], [`UPDATE faces SET model = 7 WHERE id = 'bob-1'`]);
-      expect(await open(file).catch((error: Error) => error)).toMatchObject({ code: 'ERR_GALLERY_CORRUPT', message: expect.stringContaining('bob-1') });
-    }, { snapshot: false }));
+    withFile(
+      async (file) => {
+        byHand(file, [`INSERT INTO models VALUES (7, 'other', '', 32, 'l2')`], [`UPDATE faces SET model = 7 WHERE id = 'bob-1'`]);
+        expect(await open(file).catch((error: Error) => error)).toMatchObject({
+          code: 'ERR_GALLERY_CORRUPT',
+          message: expect.stringContaining('bob-1'),
+        });
+      },
+      { snapshot: false },
+    ));
 
   it('are noticed in a running gallery', () =>
     withGallery(async (gallery, file) => {
       await gallery.enrollFeatures('Ada', faceOf('Ada'), { faceIds: ['ada-1'] });
-      byHand(file, [`INSERT INTO faces (id, person, model, created, features) VALUES ('bad', 1, 1, 0, x'00')`], ['UPDATE gallery SET changes = changes + 1']);
+      byHand(
+        file,
+        [`INSERT INTO faces (id, person, model, created, features) VALUES ('bad', 1, 1, 0, x'00')`],
+        ['UPDATE gallery SET changes = changes + 1'],
+      );
       let code = '';
       for (let i = 0; i < 100 && code !== 'ERR_GALLERY_CORRUPT'; i++) {
         await new Promise((resolve) => setTimeout(resolve, 50));
@@ -147,13 +161,16 @@ describe('features written by hand', () => {
 
 describe('a damaged file', () => {
   it('is told', () =>
-    withFile(async (file) => {
-      const bytes = readFileSync(file);
-      bytes.fill(0xaa, 4096 * 3, 4096 * 12);
-      writeFileSync(file, bytes);
-      const code = await codeOf(open(file).then(async (gallery) => gallery.export(`${file}.jsonl`).finally(() => gallery.close())));
-      expect(code).toBe('ERR_GALLERY_CORRUPT');
-    }, { snapshot: false }));
+    withFile(
+      async (file) => {
+        const bytes = readFileSync(file);
+        bytes.fill(0xaa, 4096 * 3, 4096 * 12);
+        writeFileSync(file, bytes);
+        const code = await codeOf(open(file).then(async (gallery) => gallery.export(`${file}.jsonl`).finally(() => gallery.close())));
+        expect(code).toBe('ERR_GALLERY_CORRUPT');
+      },
+      { snapshot: false },
+    ));
 });
 
 describe("the index's file", () => {
@@ -182,8 +199,21 @@ describe("the index's file", () => {
   it.each([
     ['cut short', (file: string) => truncateSync(file, statSync(file).size - 9)],
     ['emptied', (file: string) => truncateSync(file, 0)],
-    ['changed', (file: string) => { const bytes = readFileSync(file); bytes[200]! ^= 1; writeFileSync(file, bytes); }],
-    ['made a folder', (file: string) => { execFileSync('rm', [file]); mkdirSync(file); }],
+    [
+      'changed',
+      (file: string) => {
+        const bytes = readFileSync(file);
+        bytes[200]! ^= 1;
+        writeFileSync(file, bytes);
+      },
+    ],
+    [
+      'made a folder',
+      (file: string) => {
+        execFileSync('rm', [file]);
+        mkdirSync(file);
+      },
+    ],
     ['taken away', (file: string) => execFileSync('rm', [file])],
   ])('that was %s is left alone', (_, damage) =>
     withFile(async (file) => {
@@ -222,7 +252,8 @@ describe('a file that cannot be written', () => {
       expect(lines[0]).toBe('open');
       expect(lines[1]).toMatch(/^!ERR_GALLERY_READONLY .*people\.db/);
       expect(lines.at(-1)).toBe('closed');
-    }));
+    }),
+  );
 
   it.runIf(mayChangeUser)('in a folder that cannot be written either is told', () =>
     withFile(async (file) => {
@@ -234,14 +265,20 @@ describe('a file that cannot be written', () => {
       const gallery = await open(file);
       expect((await gallery.describe()).faces).toBe(3);
       await gallery.close();
-    }));
+    }),
+  );
 
   it('opened for reading answers, and refuses to change anything', () =>
     withFile(async (file) => {
       const gallery = await open(file, { readOnly: true });
       expect((await gallery.identifyFeatures(faceOf('Ada')))[0]!.person?.name).toBe('Ada');
       expect((await gallery.list()).items).toHaveLength(2);
-      const changes = [gallery.enrollFeatures('Eve', faceOf('Eve')), gallery.remove('Ada'), gallery.rename('Ada', 'Eve'), gallery.removeFace('ada-1')];
+      const changes = [
+        gallery.enrollFeatures('Eve', faceOf('Eve')),
+        gallery.remove('Ada'),
+        gallery.rename('Ada', 'Eve'),
+        gallery.removeFace('ada-1'),
+      ];
       expect(await Promise.all(changes.map(codeOf))).toEqual(changes.map(() => 'ERR_GALLERY_READONLY'));
       expect(existsSync(`${file}.index`)).toBe(true);
       await gallery.close();
@@ -256,7 +293,10 @@ describe('a full disk', () => {
     db.close();
     const gallery = await open(file);
     const removed = new Set(lines.filter((line) => /^[?-]/.test(line)).map((line) => line.slice(1)));
-    const names = lines.filter((line) => line.startsWith('+')).map((line) => line.slice(1)).filter((name) => !removed.has(name));
+    const names = lines
+      .filter((line) => line.startsWith('+'))
+      .map((line) => line.slice(1))
+      .filter((name) => !removed.has(name));
     expect(names.length).toBeGreaterThan(10);
     const found = await gallery.identifyFeatures(facesOf(...names.map((name) => faceOf(`${name} too`))));
     expect(found.map(({ person }) => person?.name)).toEqual(names);
@@ -274,7 +314,9 @@ describe('a full disk', () => {
       await expectWhole(file, lines);
     }));
 
-  const mounts = process.getuid!() === 0 && spawnSync('sh', ['-c', 'd=$(mktemp -d) && mount -t tmpfs -o size=1m tmpfs "$d" && umount "$d" && rmdir "$d"']).status === 0;
+  const mounts =
+    process.getuid!() === 0 &&
+    spawnSync('sh', ['-c', 'd=$(mktemp -d) && mount -t tmpfs -o size=1m tmpfs "$d" && umount "$d" && rmdir "$d"']).status === 0;
   it.runIf(mounts)('that is really full is told, and nothing acknowledged is lost', () =>
     withFolder(async (folder) => {
       const disk = join(folder, 'disk');
@@ -290,5 +332,6 @@ describe('a full disk', () => {
       } finally {
         execFileSync('umount', [disk]);
       }
-    }));
+    }),
+  );
 });

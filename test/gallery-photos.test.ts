@@ -61,7 +61,9 @@ describe('a photo that is not good enough', () => {
         code: 'ERR_MANY_FACES',
         message: expect.stringContaining('photos[1]'),
       });
-      const grey = await sharp({ create: { width: 300, height: 300, channels: 3, background: '#808080' } }).png().toBuffer();
+      const grey = await sharp({ create: { width: 300, height: 300, channels: 3, background: '#808080' } })
+        .png()
+        .toBuffer();
       expect(await codeOf(gallery.enroll('Obama', grey))).toBe('ERR_NO_FACE');
       const refusal = async (image: Buffer | string, quality = {}) => {
         const error = await gallery.enroll('Obama', image, { faces: 'largest', quality }).catch((error: Error) => error);
@@ -96,7 +98,8 @@ describe('a photo that is not good enough', () => {
 
   it('lets through the photos of people who look at the camera', () =>
     withPhotos(async (gallery) => {
-      for (const name of ['obama.jpg', 'obama2.jpg', 'biden.jpg']) expect((await gallery.enroll(name, photo(name), { faces: 'largest' })).added, name).toBe(1);
+      for (const name of ['obama.jpg', 'obama2.jpg', 'biden.jpg'])
+        expect((await gallery.enroll(name, photo(name), { faces: 'largest' })).added, name).toBe(1);
     }));
 });
 
@@ -128,13 +131,17 @@ describe('a change of model', () => {
       const stop = new AbortController();
       const reason = new Error('enough');
       let seen = 0;
-      const stopping = { ...next, faces: async (...args: Parameters<FaceRecognizer['faces']>) => (++seen === 2 && stop.abort(reason), next.faces(...args)) };
+      const stopping = {
+        ...next,
+        faces: async (...args: Parameters<FaceRecognizer['faces']>) => (++seen === 2 && stop.abort(reason), next.faces(...args)),
+      };
       await expect(Gallery.reembed(file, { recognizer: stopping, signal: stop.signal })).rejects.toBe(reason);
       // Until all are done, everything is as it was.
       const before = await Gallery.open(file, { recognizer });
       expect((await before.identify(photo('obama2.jpg')))[0]!.person?.name).toBe('Obama');
       const progress: number[] = [];
-      expect(await Gallery.reembed(file, { recognizer: next, onProgress: (done) => progress.push(done) })).toEqual({ faces: 9, embedded: 1 }); // the first eight were done
+      // The first eight were done.
+      expect(await Gallery.reembed(file, { recognizer: next, onProgress: (done) => progress.push(done) })).toEqual({ faces: 9, embedded: 1 });
       expect(progress.length).toBeGreaterThan(0);
       // A gallery that was open meanwhile does not compare the old with the new.
       let code = '';
@@ -162,7 +169,9 @@ describe('a change of model', () => {
       await gallery.enroll('Biden', photo('biden.jpg'), { faceIds: ['biden'] });
       await gallery.close();
       const next = other();
-      const error = await Gallery.reembed(file, { recognizer: next, photo: ({ id }) => (id === 'biden' ? undefined : photo(`${id}.jpg`)) }).catch((error: Error) => error);
+      const error = await Gallery.reembed(file, { recognizer: next, photo: ({ id }) => (id === 'biden' ? undefined : photo(`${id}.jpg`)) }).catch(
+        (error: Error) => error,
+      );
       expect(error).toMatchObject({ code: 'ERR_REEMBED_INCOMPLETE', message: expect.stringContaining('biden (no thumbnail and no photo)') });
       expect(next.asked).toBe(1);
       expect(await Gallery.reembed(file, { recognizer: next, photo: async ({ id }) => photo(`${id}.jpg`) })).toEqual({ faces: 2, embedded: 1 });

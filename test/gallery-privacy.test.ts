@@ -12,7 +12,8 @@ function files(file: string): Map<string, Buffer> {
 }
 
 /** The files in which some bytes are found. */
-const holding = (file: string, bytes: Uint8Array | string) => [...files(file)].filter(([, content]) => content.includes(bytes as Uint8Array)).map(([name]) => name);
+const holding = (file: string, bytes: Uint8Array | string) =>
+  [...files(file)].filter(([, content]) => content.includes(bytes as Uint8Array)).map(([name]) => name);
 
 /** Some 24 bytes of features, which no other features have. */
 const piece = (features: Float32Array, at = 5) => new Uint8Array(features.slice(at, at + 6).buffer);
@@ -24,7 +25,8 @@ describe('forgetting', () => {
       const options = { recognizer: made, snapshot: true };
       let gallery = await Gallery.open(file, options);
       const names = Array.from({ length: 400 }, (_, i) => `Somebody ${String((i * 7919) % 400).padStart(3, '0')} of the town`);
-      for (const name of names) await gallery.enrollFeatures(name, facesOf(faceOf(name), likeness(name, 'left')), { metadata: { secret: `the secret of ${name}` } });
+      for (const name of names)
+        await gallery.enrollFeatures(name, facesOf(faceOf(name), likeness(name, 'left')), { metadata: { secret: `the secret of ${name}` } });
       await gallery.close(); // with a file of the index
       expect(holding(file, piece(faceOf(names[0]!)))).toEqual(['people.db', 'people.db.index']);
 
@@ -42,7 +44,10 @@ describe('forgetting', () => {
           expect(holding(file, name), `${when}: ${name}`).toEqual([]);
         }
         expect(holding(file, piece(faceOf(names[3]!))), when).toEqual([]);
-        expect(holding(file, renamed).filter((name) => name !== 'people.db'), when).toEqual([]);
+        expect(
+          holding(file, renamed).filter((name) => name !== 'people.db'),
+          when,
+        ).toEqual([]);
       };
       check('while it is open');
       await gallery.close();

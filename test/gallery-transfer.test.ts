@@ -7,7 +7,9 @@ import { codeOf, faceOf, facesOf, likeness, made, withFolder, withGallery } from
 const names = Array.from({ length: 700 }, (_, i) => `Person ${i} 👩‍💻 "${i}"`);
 
 async function filled(gallery: Gallery, some = names): Promise<void> {
-  await Promise.all(some.map((name) => gallery.enrollFeatures(name, facesOf(faceOf(name), likeness(name, 'left')), { metadata: { name, n: [1, null] } })));
+  await Promise.all(
+    some.map((name) => gallery.enrollFeatures(name, facesOf(faceOf(name), likeness(name, 'left')), { metadata: { name, n: [1, null] } })),
+  );
 }
 
 async function everybody(gallery: Gallery): Promise<ListedPerson[]> {
@@ -58,7 +60,14 @@ describe('export and import', () => {
     ['cut', (text) => text.slice(0, text.length - 100)],
     ['cut after a whole line', (text) => text.slice(0, text.lastIndexOf('{"end"'))],
     ['changed in one letter', (text) => text.replace('AAAA', 'AAAB').replace('Person 3', 'Person 4')],
-    ['lacking a person', (text) => text.split('\n').filter((_, i) => i !== 5).join('\n')],
+    [
+      'lacking a person',
+      (text) =>
+        text
+          .split('\n')
+          .filter((_, i) => i !== 5)
+          .join('\n'),
+    ],
     ['going on behind its end', (text) => `${text}{"id":"x"}\n`],
     ['empty', () => ''],
     ['something else', () => 'some text\n'],

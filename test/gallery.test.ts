@@ -32,7 +32,10 @@ describe('identify', () => {
   it('compares by angle where the metric is cosine', () =>
     withGallery(
       async (gallery) => {
-        await gallery.enrollFeatures('Ada', faceOf('Ada').map((number) => number * 7));
+        await gallery.enrollFeatures(
+          'Ada',
+          faceOf('Ada').map((number) => number * 7),
+        );
         const [decision] = await gallery.identifyFeatures(faceOf('Ada').map((number) => number * 0.01));
         expect(decision!.found).toBe(true);
         expect(decision!.matches[0]!.score).toBeCloseTo(1, 5);
@@ -44,14 +47,15 @@ describe('identify', () => {
   it('asks only those whose metadata say so', () =>
     withGallery(async (gallery) => {
       await gallery.enrollFeatures('Ada', faceOf('Ada'), { metadata: { team: 'red', floor: 1 } });
-      await gallery.enrollFeatures('Ada too', likeness('Ada', 'twin'), { metadata: { team: 'blue', floor: 2, "it's \"quoted\"": true } });
-      const who = async (filter: Parameters<Gallery['identifyFeatures']>[1]) => (await gallery.identifyFeatures(faceOf('Ada'), filter))[0]!.person?.name;
+      await gallery.enrollFeatures('Ada too', likeness('Ada', 'twin'), { metadata: { team: 'blue', floor: 2, 'it\'s "quoted"': true } });
+      const who = async (filter: Parameters<Gallery['identifyFeatures']>[1]) =>
+        (await gallery.identifyFeatures(faceOf('Ada'), filter))[0]!.person?.name;
       expect(await who({})).toBe('Ada');
       expect(await who({ filter: { team: 'blue' } })).toBe('Ada too');
       expect(await who({ filter: { floor: [2, 3] } })).toBe('Ada too');
       expect(await who({ filter: { floor: '1' } })).toBeUndefined();
       expect(await who({ filter: { team: 'red', floor: 2 } })).toBeUndefined();
-      expect(await who({ filter: { "it's \"quoted\"": true } })).toBe('Ada too');
+      expect(await who({ filter: { 'it\'s "quoted"': true } })).toBe('Ada too');
       expect(await who({ filter: { toString: 'x' } })).toBeUndefined();
     }));
 
@@ -162,7 +166,9 @@ describe('people', () => {
       expect(second.items.map(({ name }) => name)).toEqual(names.slice(10, 20));
       const third = await gallery.list({ limit: 10, cursor: second.next! });
       expect(third.next).toBeUndefined();
-      expect((await gallery.list({ limit: 5, filter: { even: true } })).items.map(({ name }) => name)).toEqual(names.filter((_, i) => i % 2 === 0).slice(0, 5));
+      expect((await gallery.list({ limit: 5, filter: { even: true } })).items.map(({ name }) => name)).toEqual(
+        names.filter((_, i) => i % 2 === 0).slice(0, 5),
+      );
       const all: string[] = [];
       for await (const { name } of gallery.people()) all.push(name);
       expect(all).toEqual(names.filter((name) => name !== 'Person 09'));
@@ -217,7 +223,14 @@ describe('hostile input', () => {
 
   it.each([
     ['a list', []],
-    ['a cycle', (() => { const cycle: Record<string, unknown> = {}; cycle.self = cycle; return cycle; })()],
+    [
+      'a cycle',
+      (() => {
+        const cycle: Record<string, unknown> = {};
+        cycle.self = cycle;
+        return cycle;
+      })(),
+    ],
     ['a bigint', { n: 1n }],
     ['too much', { text: 'x'.repeat(65536) }],
     ['null', null],
@@ -227,7 +240,12 @@ describe('hostile input', () => {
     }),
   );
 
-  it.each([['a space', 'a b'], ['a path', '../x'], ['65 characters', 'x'.repeat(65)], ['nothing', '']])('refuses an id of %s', (_, id) =>
+  it.each([
+    ['a space', 'a b'],
+    ['a path', '../x'],
+    ['65 characters', 'x'.repeat(65)],
+    ['nothing', ''],
+  ])('refuses an id of %s', (_, id) =>
     withGallery(async (gallery) => {
       expect(await codeOf(gallery.enrollFeatures('Ada', faceOf('Ada'), { id }))).toBe('ERR_INVALID_ARGUMENT');
       expect(await codeOf(gallery.enrollFeatures('Ada', faceOf('Ada'), { faceIds: [id] }))).toBe('ERR_INVALID_ARGUMENT');
@@ -281,7 +299,10 @@ describe('size', () => {
       { flatUpTo: 2050 },
     ));
 
-  it.each([['HNSW16', /^IDMap,HNSW16$/], ['IVF16,Flat', /^IVF16,Flat$/]])('can be told to use %s', (description, name) =>
+  it.each([
+    ['HNSW16', /^IDMap,HNSW16$/],
+    ['IVF16,Flat', /^IVF16,Flat$/],
+  ])('can be told to use %s', (description, name) =>
     withGallery(
       async (gallery) => {
         await Promise.all(Array.from({ length: 700 }, (_, i) => gallery.enrollFeatures(`Person ${i}`, faceOf(`${i}`))));

@@ -41,7 +41,9 @@ export function checkMetadata(metadata: unknown, argument = 'metadata'): Metadat
   try {
     text = JSON.stringify(metadata);
   } catch (error) {
-    throw new FaissVisionError('ERR_INVALID_ARGUMENT', `\`${argument}\` must be ${what}: ${(error as Error).message.split('\n')[0]}`, { cause: error });
+    throw new FaissVisionError('ERR_INVALID_ARGUMENT', `\`${argument}\` must be ${what}: ${(error as Error).message.split('\n')[0]}`, {
+      cause: error,
+    });
   }
   if (text === undefined || text[0] !== '{') throw invalid(argument, what, metadata);
   const bytes = Buffer.byteLength(text);
@@ -54,7 +56,8 @@ export function checkFilter(filter: unknown): MetadataFilter | undefined {
   if (typeof filter !== 'object' || filter === null || Array.isArray(filter)) throw invalid('filter', 'an object of keys and values', filter);
   for (const [key, wanted] of Object.entries(filter)) {
     for (const value of Array.isArray(wanted) ? wanted : [wanted]) {
-      if (!['string', 'number', 'boolean'].includes(typeof value)) throw invalid(`filter.${key}`, 'a string, number or boolean, or some of them', wanted);
+      if (!['string', 'number', 'boolean'].includes(typeof value))
+        throw invalid(`filter.${key}`, 'a string, number or boolean, or some of them', wanted);
     }
   }
   return filter as MetadataFilter;
@@ -78,7 +81,11 @@ export function checkCount(value: unknown, argument: string, most: number): numb
  * Features as they are kept and compared: a copy of n x dimension finite numbers, of length 1 each where they are compared by angle.
  * @throws ERR_DIMENSION_MISMATCH, ERR_NOT_FINITE, ERR_EMPTY_INPUT, ERR_INVALID_ARGUMENT
  */
-export function checkFeatures(features: unknown, { dimension, metric }: { dimension: number; metric: 'l2' | 'cosine' }, argument = 'features'): Float32Array {
+export function checkFeatures(
+  features: unknown,
+  { dimension, metric }: { dimension: number; metric: 'l2' | 'cosine' },
+  argument = 'features',
+): Float32Array {
   if (!(features instanceof Float32Array)) throw invalid(argument, 'a Float32Array', features);
   if (features.length === 0) throw new FaissVisionError('ERR_EMPTY_INPUT', `\`${argument}\` has no numbers`);
   if (features.length % dimension !== 0) {

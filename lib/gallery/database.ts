@@ -62,7 +62,6 @@ export interface IndexSource {
   removed: BigInt64Array;
 }
 
-
 /** Most faces that go from thread to thread at once. */
 export const PAGE = 2048;
 
@@ -70,6 +69,9 @@ export const PAGE = 2048;
 export const labelOf = (person: number, face: number): bigint => (BigInt(person) << 32n) | BigInt(face);
 export const personOf = (label: bigint): number => Number(label >> 32n);
 export const faceOf = (label: bigint): number => Number(label & 0xffffffffn);
+
+export const sameMark = (a: ModelMark, b: ModelMark): boolean =>
+  a.model === b.model && a.version === b.version && a.dimension === b.dimension && a.metric === b.metric;
 
 export const nameOf = ({ model, version, dimension, metric }: ModelMark): string => `${model} (${version}, ${dimension} numbers, ${metric})`;
 

@@ -40,7 +40,9 @@ export class Sealer {
       decipher.setAuthTag(sealed.subarray(sealed.length - TAG));
       return Buffer.concat([decipher.update(sealed.subarray(NONCE, sealed.length - TAG)), decipher.final()]);
     } catch (error) {
-      throw new FaissVisionError('ERR_GALLERY_CORRUPT', `${owner}: cannot be decrypted: it was changed, or encrypted with another key`, { cause: error });
+      throw new FaissVisionError('ERR_GALLERY_CORRUPT', `${owner}: cannot be decrypted: it was changed, or encrypted with another key`, {
+        cause: error,
+      });
     }
   }
 }

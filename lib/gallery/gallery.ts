@@ -206,7 +206,12 @@ export class Gallery {
           faces.push(await this.#faceOf(image, list.length === 1 ? 'image' : `photos[${photo}]`, ids[photo]!, which, limits));
         } catch (error) {
           if (!skipRefused || !isRefusal(error)) throw error;
-          refused.push({ photo, code: error.code, message: error.message, ...(error instanceof FaceQualityError ? { measured: error.measured } : {}) });
+          refused.push({
+            photo,
+            code: error.code,
+            message: error.message,
+            ...(error instanceof FaceQualityError ? { measured: error.measured } : {}),
+          });
         }
       }
       signal?.throwIfAborted();
@@ -391,7 +396,8 @@ export class Gallery {
 
   async #keep(person: PersonRef, faces: NewFace[], { metadata, id: wanted }: EnrollFeaturesOptions): Promise<Omit<Enrollment, 'refused'>> {
     const key = checkRef(person);
-    const [id, name] = 'id' in key ? [key.id, (await this.#require(person)).name] : [wanted === undefined ? randomUUID() : checkId(wanted, 'id'), key.name];
+    const [id, name] =
+      'id' in key ? [key.id, (await this.#require(person)).name] : [wanted === undefined ? randomUUID() : checkId(wanted, 'id'), key.name];
     const enrolment = { id, name, faces, metadata: metadata === undefined ? undefined : checkMetadata(metadata) };
     if (faces.length === 0) throw new FaissVisionError('ERR_NO_FACE', `none of the photos of ${JSON.stringify(name)} could be enrolled`);
     const [kept] = await this.#store.enroll([enrolment], { sameName: 'add' });
@@ -438,7 +444,10 @@ function one(faces: Face[], name: string, which: 'one' | 'largest'): Face {
   const [largest] = faces;
   if (largest === undefined) throw new FaissVisionError('ERR_NO_FACE', `${name}: no face was found`);
   if (which === 'one' && faces.length > 1) {
-    throw new FaissVisionError('ERR_MANY_FACES', `${name}: exactly one face is wanted, ${faces.length} were found; \`faces: 'largest'\` takes the largest`);
+    throw new FaissVisionError(
+      'ERR_MANY_FACES',
+      `${name}: exactly one face is wanted, ${faces.length} were found; \`faces: 'largest'\` takes the largest`,
+    );
   }
   return largest;
 }
@@ -451,7 +460,8 @@ function checkWhich(which: unknown): 'one' | 'largest' {
 function checkFaceIds(ids: readonly string[] | undefined, count: number): string[] {
   if (count === 0) throw invalid('photos', 'at least one photo', '0');
   if (ids === undefined) return Array.from({ length: count }, () => randomUUID());
-  if (!Array.isArray(ids) || ids.length !== count || new Set(ids).size !== count) throw invalid('faceIds', `${count} different ids, one for each face`, ids);
+  if (!Array.isArray(ids) || ids.length !== count || new Set(ids).size !== count)
+    throw invalid('faceIds', `${count} different ids, one for each face`, ids);
   return ids.map((id, i) => checkId(id, `faceIds[${i}]`));
 }
 

@@ -24,7 +24,7 @@ async function sample(read: ReadPage, count: number, dimension: number, last: nu
   const { features } = pageIn(memory, dimension);
   const every = Math.max(1, Math.floor(last / count));
   let taken = 0;
-  for (let after = 0; after < last && taken < count * dimension; ) {
+  for (let after = 0; after < last && taken < count * dimension;) {
     const { count: filled, next } = await read(after, last, memory);
     if (filled === 0) break;
     const some = new Float32Array(Math.ceil(filled / every) * dimension);

@@ -22,13 +22,16 @@ export interface GalleryRecognizer {
 }
 
 export async function markOf(recognizer: GalleryRecognizer): Promise<ModelMark> {
-  if (typeof recognizer !== 'object' || recognizer === null) throw invalid('recognizer', 'a FaceRecognizer, or its dimension, metric, threshold and model', recognizer);
+  if (typeof recognizer !== 'object' || recognizer === null)
+    throw invalid('recognizer', 'a FaceRecognizer, or its dimension, metric, threshold and model', recognizer);
   const { dimension, metric, threshold, model, version, weights, faces } = recognizer;
-  if (!Number.isInteger(dimension) || dimension < 1 || dimension > 2 ** 16) throw invalid('recognizer.dimension', 'a whole number from 1 to 65536', dimension);
+  if (!Number.isInteger(dimension) || dimension < 1 || dimension > 2 ** 16)
+    throw invalid('recognizer.dimension', 'a whole number from 1 to 65536', dimension);
   if (metric !== 'l2' && metric !== 'cosine') throw invalid('recognizer.metric', "'l2' or 'cosine'", metric);
   if (typeof threshold !== 'number' || !Number.isFinite(threshold)) throw invalid('recognizer.threshold', 'a number', threshold);
   if (typeof model !== 'string' || model === '' || model.length > 200) throw invalid('recognizer.model', 'a name of 1 to 200 characters', model);
-  if (version !== undefined && (typeof version !== 'string' || version.length > 200)) throw invalid('recognizer.version', 'text of at most 200 characters', version);
+  if (version !== undefined && (typeof version !== 'string' || version.length > 200))
+    throw invalid('recognizer.version', 'text of at most 200 characters', version);
   if (faces !== undefined && typeof faces !== 'function') throw invalid('recognizer.faces', 'a function', faces);
   return { model, version: version ?? (typeof weights === 'string' ? await digest(weights) : ''), dimension, metric };
 }

@@ -68,7 +68,7 @@ export async function reembed(location: string, options: ReembedOptions): Promis
       failures.push(`${face.id} (${image === undefined ? 'no thumbnail and no photo' : 'no face found'})`);
       return undefined;
     };
-    for (let after: string | undefined; ; ) {
+    for (let after: string | undefined; ;) {
       signal?.throwIfAborted();
       // A page at once: the recogniser takes what waits together.
       const page = await store.unstaged(mark, PAGE, after);

@@ -15,7 +15,7 @@ export function holdsAny(path: string, pieces: readonly Buffer[]): boolean {
   try {
     const overlap = Math.max(0, ...pieces.map(({ length }) => length - 1));
     const buffer = Buffer.allocUnsafeSlow(CHUNK + overlap);
-    for (let at = 0, kept = 0; ; ) {
+    for (let at = 0, kept = 0; ;) {
       const read = readSync(file, buffer, kept, CHUNK, at);
       if (read === 0) return false;
       const bytes = buffer.subarray(0, kept + read);
@@ -44,7 +44,8 @@ export function indexEntryOf(name: string, number: number): Buffer {
   const text = Buffer.from(name);
   const kind = 13 + 2 * text.length;
   const kinds = kind < 128 ? [kind] : [0x80 | (kind >> 7), kind & 0x7f];
-  const [type, size] = number === 1 ? [9, 0] : number < 2 ** 7 ? [1, 1] : number < 2 ** 15 ? [2, 2] : number < 2 ** 23 ? [3, 3] : number < 2 ** 31 ? [4, 4] : [5, 6];
+  const [type, size] =
+    number === 1 ? [9, 0] : number < 2 ** 7 ? [1, 1] : number < 2 ** 15 ? [2, 2] : number < 2 ** 23 ? [3, 3] : number < 2 ** 31 ? [4, 4] : [5, 6];
   const value = Buffer.alloc(size!);
   if (size! > 0) value.writeIntBE(number, 0, size!);
   return Buffer.concat([Buffer.from([kinds.length + 2, ...kinds, type!]), text, value]);

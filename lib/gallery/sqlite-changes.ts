@@ -18,7 +18,10 @@ export class Changes {
   /** From here on `delta` tells what is new. */
   source(): IndexSource {
     return this.#file.read(() => {
-      const about = this.#file.get('SELECT changes, snapshot, snapshot_changes, snapshot_face FROM gallery') as Record<string, number | string | null>;
+      const about = this.#file.get('SELECT changes, snapshot, snapshot_changes, snapshot_face FROM gallery') as Record<
+        string,
+        number | string | null
+      >;
       this.#seenChanges = about.changes as number;
       this.#seenFace = this.#lastFace();
       const { snapshot } = about;
@@ -76,14 +79,15 @@ export class Changes {
     });
   }
 
-
   #moment(): Moment {
     return { changes: this.#seenChanges, face: this.#seenFace };
   }
 
-
   #removedSince(change: number, last: number): BigInt64Array {
-    const rows = this.#file.all('SELECT face, person FROM removals WHERE change > ? AND face <= ?', change, last) as { face: number; person: number }[];
+    const rows = this.#file.all('SELECT face, person FROM removals WHERE change > ? AND face <= ?', change, last) as {
+      face: number;
+      person: number;
+    }[];
     return BigInt64Array.from(rows, ({ face, person }) => labelOf(person, face));
   }
 
@@ -93,7 +97,6 @@ export class Changes {
     this.#file.run('UPDATE gallery SET snapshot = ?, snapshot_face = ?, snapshot_changes = ?', JSON.stringify(about), face, changes);
     return true;
   }
-
 
   #lastFace(): number {
     return (this.#file.pluck('SELECT max(number) FROM faces').get() as number | null) ?? 0;

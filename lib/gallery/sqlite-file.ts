@@ -1,5 +1,5 @@
 import { FaissVisionError } from '../error';
-import { type DatabaseOptions, nameOf } from './database';
+import { type DatabaseOptions, nameOf, sameMark } from './database';
 import { SEAL_BYTES, Sealer } from './encryption';
 import { holdsAny } from './remnants';
 import { type Connection, connect, type Statement, told } from './sqlite-driver';
@@ -21,7 +21,6 @@ export interface FaceRow {
   features: Buffer;
   jpeg: Buffer | null;
 }
-
 
 /** What of a face is told; to be joined with `thumbnails`. */
 export const FACE = 'faces.number, faces.id, person, faces.model, faces.created, x, y, width, height, score, jpeg';
@@ -55,7 +54,10 @@ export class GalleryFile {
       this.#db.pragma('cache_size = -8000');
       prepare(this.#db, path);
       if (!readOnly && this.#db.pragma('journal_mode = WAL', { simple: true }) !== 'wal') {
-        throw new FaissVisionError('ERR_GALLERY_OPEN', `${path}: its file system cannot share memory between processes, which a write-ahead log needs`);
+        throw new FaissVisionError(
+          'ERR_GALLERY_OPEN',
+          `${path}: its file system cannot share memory between processes, which a write-ahead log needs`,
+        );
       }
       this.sealer = this.#checkKey(key, readOnly);
       [this.model, this.mark] = this.#checkMark(mark, readOnly);
@@ -65,11 +67,9 @@ export class GalleryFile {
     }
   }
 
-
   get encrypted(): boolean {
     return this.sealer !== undefined;
   }
-
 
   close(): void {
     this.erase();
@@ -79,11 +79,13 @@ export class GalleryFile {
   /** Runs some work in one transaction that starts by taking the right to write. */
   write<T>(work: () => T): T {
     try {
-      const result = this.#db.transaction(() => {
-        const current = this.get('SELECT model FROM gallery') as { model: number };
-        if (current.model !== this.model) throw this.changedModel();
-        return work();
-      }).immediate();
+      const result = this.#db
+        .transaction(() => {
+          const current = this.get('SELECT model FROM gallery') as { model: number };
+          if (current.model !== this.model) throw this.changedModel();
+          return work();
+        })
+        .immediate();
       this.erase();
       return result;
     } catch (error) {
@@ -127,17 +129,14 @@ export class GalleryFile {
     }
   }
 
-
   #emptyLog(): boolean {
     const [{ busy }] = this.#db.pragma('wal_checkpoint(TRUNCATE)') as [{ busy: number }];
     return busy === 0;
   }
 
-
   get inTransaction(): boolean {
     return this.#db.inTransaction;
   }
-
 
   get erasing(): boolean {
     return this.#removed.length > 0 || this.#anew;
@@ -158,7 +157,6 @@ export class GalleryFile {
     this.#anew = true;
   }
 
-
   packed(features: Float32Array, id: string): Uint8Array {
     const bytes = new Uint8Array(features.buffer, features.byteOffset, features.byteLength);
     return this.sealer?.seal(bytes, `face ${id}`) ?? bytes;
@@ -167,7 +165,8 @@ export class GalleryFile {
   /** A row's features, checked: whoever may write the file may have written anything. */
   featuresOf(row: FaceRow, numbers: Float32Array = new Float32Array(this.mark.dimension)): Float32Array {
     const { dimension } = this.mark;
-    const wrong = (what: string) => new FaissVisionError('ERR_GALLERY_CORRUPT', `${this.path}: the face ${row.id} has ${what}; remove it with removeFace`);
+    const wrong = (what: string) =>
+      new FaissVisionError('ERR_GALLERY_CORRUPT', `${this.path}: the face ${row.id} has ${what}; remove it with removeFace`);
     const bytes = dimension * 4;
     const expected = bytes + (this.encrypted ? SEAL_BYTES : 0);
     if (row.model !== this.model) throw wrong('features of another model');
@@ -180,7 +179,6 @@ export class GalleryFile {
     return numbers;
   }
 
-
   faceFrom(row: FaceRow, person: string): GalleryFace {
     const { id, x, y, width, height, score, jpeg } = row;
     return {
@@ -191,40 +189,45 @@ export class GalleryFile {
     };
   }
 
-
   changed(): void {
     this.run('UPDATE gallery SET changes = changes + 1');
   }
 
-
   changedModel(): FaissVisionError {
-    return new FaissVisionError('ERR_MODEL_MISMATCH', `${this.path}: its faces were embedded anew by another model than ${nameOf(this.mark)}; open it with that one`);
+    return new FaissVisionError(
+      'ERR_MODEL_MISMATCH',
+      `${this.path}: its faces were embedded anew by another model than ${nameOf(this.mark)}; open it with that one`,
+    );
   }
-
 
   modelNumber({ model, version, dimension, metric }: ModelMark): number | undefined {
-    return this.pluck('SELECT number FROM models WHERE model = ? AND version = ? AND dimension = ? AND metric = ?').get(model, version, dimension, metric) as number | undefined;
+    const find = this.pluck('SELECT number FROM models WHERE model = ? AND version = ? AND dimension = ? AND metric = ?');
+    return find.get(model, version, dimension, metric) as number | undefined;
   }
 
-
   makeModel({ model, version, dimension, metric }: ModelMark): number {
-    const { lastInsertRowid } = this.run('INSERT INTO models (model, version, dimension, metric) VALUES (?, ?, ?, ?)', model, version, dimension, metric);
+    const columns = [model, version, dimension, metric];
+    const { lastInsertRowid } = this.run('INSERT INTO models (model, version, dimension, metric) VALUES (?, ?, ?, ?)', ...columns);
     return Number(lastInsertRowid);
   }
 
-
   #checkMark(mark: ModelMark | undefined, readOnly: boolean): [number, ModelMark] {
-    const stored = () => this.get('SELECT models.* FROM gallery JOIN models ON models.number = gallery.model') as (ModelMark & { number: number }) | undefined;
+    const stored = () =>
+      this.get('SELECT models.* FROM gallery JOIN models ON models.number = gallery.model') as (ModelMark & { number: number }) | undefined;
     let found = stored();
     if (found === undefined && mark !== undefined && !readOnly) {
-      this.#db.transaction(() => {
-        if (stored() === undefined) this.run('UPDATE gallery SET model = ?', this.modelNumber(mark) ?? this.makeModel(mark));
-      }).immediate();
+      this.#db
+        .transaction(() => {
+          if (stored() === undefined) this.run('UPDATE gallery SET model = ?', this.modelNumber(mark) ?? this.makeModel(mark));
+        })
+        .immediate();
       found = stored();
     }
-    if (found === undefined) throw new FaissVisionError('ERR_GALLERY_NOT_FOUND', `${this.path}: nobody was ever enrolled here; open it with a recogniser`);
+    if (found === undefined) {
+      throw new FaissVisionError('ERR_GALLERY_NOT_FOUND', `${this.path}: nobody was ever enrolled here; open it with a recogniser`);
+    }
     const { number, ...its } = found;
-    if (mark !== undefined && (its.model !== mark.model || its.version !== mark.version || its.dimension !== mark.dimension || its.metric !== mark.metric)) {
+    if (mark !== undefined && !sameMark(its, mark)) {
       throw new FaissVisionError(
         'ERR_MODEL_MISMATCH',
         `${this.path}: its features are ${nameOf(its)}, the recogniser's ${nameOf(mark)}: they cannot be compared. Gallery.reembed changes the model`,
@@ -233,21 +236,23 @@ export class GalleryFile {
     return [number, its];
   }
 
-
   #checkKey(key: Uint8Array | undefined, readOnly: boolean): Sealer | undefined {
     const about = () => this.get('SELECT id, model, key_check FROM gallery') as { id: string; model: number | null; key_check: Buffer | null };
     const wrong = (what: string) => new FaissVisionError('ERR_GALLERY_KEY', `${this.path}: ${what}`);
     const sealer = key && new Sealer(key);
     if (sealer !== undefined && !readOnly) {
-      this.#db.transaction(() => {
-        const { id, model, key_check } = about();
-        // Once it has a model it has been used without a key.
-        if (model === null && key_check === null) this.run('UPDATE gallery SET key_check = ?', sealer.seal(Buffer.from(id), 'key'));
-      }).immediate();
+      this.#db
+        .transaction(() => {
+          const { id, model, key_check } = about();
+          // Once it has a model it has been used without a key.
+          if (model === null && key_check === null) this.run('UPDATE gallery SET key_check = ?', sealer.seal(Buffer.from(id), 'key'));
+        })
+        .immediate();
     }
     const { key_check } = about();
     if (sealer === undefined && key_check !== null) throw wrong('this gallery is encrypted; give its encryptionKey');
-    if (sealer !== undefined && key_check === null) throw wrong('this gallery is not encrypted; export it and import it into a new one with an encryptionKey');
+    if (sealer !== undefined && key_check === null)
+      throw wrong('this gallery is not encrypted; export it and import it into a new one with an encryptionKey');
     try {
       if (sealer !== undefined) sealer.open(key_check!, 'key');
     } catch (error) {
@@ -256,13 +261,11 @@ export class GalleryFile {
     return sealer;
   }
 
-
   #statement(sql: string): Statement {
     let statement = this.#statements.get(sql);
     if (statement === undefined) this.#statements.set(sql, (statement = this.#db.prepare(sql)));
     return statement;
   }
-
 
   pluck(sql: string): Statement {
     const pluck = `${sql} `; // not the same statement where both are wanted
@@ -273,21 +276,17 @@ export class GalleryFile {
     return made;
   }
 
-
   get(sql: string, ...values: unknown[]): unknown {
     return this.#statement(sql).get(...values);
   }
-
 
   all(sql: string, ...values: unknown[]): unknown[] {
     return this.#statement(sql).all(...values);
   }
 
-
   each(sql: string, ...values: unknown[]): Iterable<unknown> {
     return this.#statement(sql).iterate(...values);
   }
-
 
   run(sql: string, ...values: unknown[]) {
     return this.#statement(sql).run(...values);

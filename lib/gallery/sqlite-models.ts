@@ -12,17 +12,16 @@ export class NextModel {
     this.#file = file;
   }
 
-
   unstaged(mark: ModelMark, limit: number, after?: string): GalleryFace[] {
-    const from = after === undefined ? 0 : (this.#file.pluck('SELECT number FROM faces WHERE id = ?').get(after) as number | undefined) ?? 0;
+    const from = after === undefined ? 0 : ((this.#file.pluck('SELECT number FROM faces WHERE id = ?').get(after) as number | undefined) ?? 0);
     const rows = this.#file.all(
       `SELECT ${FACE}, people.id AS owner FROM faces JOIN people ON people.number = person LEFT JOIN thumbnails ON thumbnails.face = faces.number
-       WHERE faces.number > ? AND NOT EXISTS (SELECT 1 FROM staged WHERE staged.face = faces.number AND staged.model = ?) ORDER BY faces.number LIMIT ?`,
+       WHERE faces.number > ? AND NOT EXISTS (SELECT 1 FROM staged WHERE staged.face = faces.number AND staged.model = ?)
+       ORDER BY faces.number LIMIT ?`,
       ...[from, this.#file.modelNumber(mark) ?? -1, limit],
     ) as (FaceRow & { owner: string })[];
     return rows.map((row) => this.#file.faceFrom(row, row.owner));
   }
-
 
   stage(mark: ModelMark, faces: readonly { id: string; features: Float32Array }[]): void {
     const model = this.#file.modelNumber(mark) ?? this.#file.makeModel(mark);
@@ -31,15 +30,22 @@ export class NextModel {
     if (present !== undefined && present !== model) this.#file.run('DELETE FROM staged');
     for (const { id, features } of faces) {
       const packed = this.#file.packed(features, id);
-      this.#file.run('INSERT INTO staged SELECT number, ?, ? FROM faces WHERE id = ? ON CONFLICT DO UPDATE SET features = excluded.features', model, packed, id);
+      this.#file.run(
+        'INSERT INTO staged SELECT number, ?, ? FROM faces WHERE id = ? ON CONFLICT DO UPDATE SET features = excluded.features',
+        model,
+        packed,
+        id,
+      );
     }
   }
 
-
   adopt(mark: ModelMark): void {
     const model = this.#file.modelNumber(mark) ?? this.#file.makeModel(mark);
-    const lacking = this.#file.pluck('SELECT count(*) FROM faces WHERE NOT EXISTS (SELECT 1 FROM staged WHERE face = number AND staged.model = ?)').get(model);
-    if (lacking !== 0) throw new FaissVisionError('ERR_REEMBED_INCOMPLETE', `${this.#file.path}: ${String(lacking)} faces have no features of ${nameOf(mark)} yet`);
+    const lacking = this.#file
+      .pluck('SELECT count(*) FROM faces WHERE NOT EXISTS (SELECT 1 FROM staged WHERE face = number AND staged.model = ?)')
+      .get(model);
+    if (lacking !== 0)
+      throw new FaissVisionError('ERR_REEMBED_INCOMPLETE', `${this.#file.path}: ${String(lacking)} faces have no features of ${nameOf(mark)} yet`);
     rmSync(`${this.#file.path}.index`, { force: true });
     this.#file.run('UPDATE faces SET model = ?, features = (SELECT features FROM staged WHERE face = number)', model);
     this.#file.run('DELETE FROM staged');

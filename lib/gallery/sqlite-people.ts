@@ -17,7 +17,6 @@ interface PersonRow {
   faces: number;
 }
 
-
 const PERSON = 'number, id, name, metadata, created, updated, (SELECT count(*) FROM faces WHERE person = people.number) AS faces';
 
 /** People and faces in the file. What changes something is called within `GalleryFile.write`. */
@@ -27,7 +26,6 @@ export class People {
   constructor(file: GalleryFile) {
     this.#file = file;
   }
-
 
   enroll(enrolments: readonly Enrolment[], { sameName }: EnrollOptions): Enrolled[] {
     return enrolments.map((enrolment) => {
@@ -46,12 +44,17 @@ export class People {
     });
   }
 
-
   #makePerson({ id, name, metadata = {}, created = new Date(), updated = created }: Enrolment): PersonRow {
-    this.#file.run('INSERT INTO people (id, name, metadata, created, updated) VALUES (?, ?, ?, ?, ?)', id, name, JSON.stringify(metadata), +created, +updated);
+    this.#file.run(
+      'INSERT INTO people (id, name, metadata, created, updated) VALUES (?, ?, ?, ?, ?)',
+      id,
+      name,
+      JSON.stringify(metadata),
+      +created,
+      +updated,
+    );
     return this.#person({ id })!;
   }
-
 
   #addFace(person: number, personId: string, face: NewFace): boolean {
     const { id, created, box, score, features, thumbnail } = face;
@@ -64,16 +67,15 @@ export class People {
       this.#file.packed(features, id),
     );
     if (Number(number) > 0xffffffff) throw new FaissVisionError('ERR_GALLERY_FULL', `${this.#file.path}: all 2^32 face numbers are used`);
-    if (thumbnail !== undefined) this.#file.run('INSERT INTO thumbnails VALUES (?, ?)', number, this.#file.sealer?.seal(thumbnail, `thumbnail ${id}`) ?? thumbnail);
+    if (thumbnail !== undefined)
+      this.#file.run('INSERT INTO thumbnails VALUES (?, ?)', number, this.#file.sealer?.seal(thumbnail, `thumbnail ${id}`) ?? thumbnail);
     return true;
   }
-
 
   person(key: { id: string } | { name: string }): ListedPerson | undefined {
     const row = this.#person(key);
     return row && listed(row);
   }
-
 
   list({ cursor, limit, filter }: ListOptions): Page<ListedPerson> {
     const items: ListedPerson[] = [];
@@ -86,15 +88,14 @@ export class People {
     return { items };
   }
 
-
   faces(person: string): GalleryFace[] {
     const rows = this.#file.all(
-      `SELECT ${FACE} FROM faces JOIN people ON people.number = person LEFT JOIN thumbnails ON face = faces.number WHERE people.id = ? ORDER BY faces.number`,
+      `SELECT ${FACE} FROM faces JOIN people ON people.number = person LEFT JOIN thumbnails ON face = faces.number
+       WHERE people.id = ? ORDER BY faces.number`,
       person,
     ) as FaceRow[];
     return rows.map((row) => this.#file.faceFrom(row, person));
   }
-
 
   update(id: string, { name, metadata }: { name?: string; metadata?: Metadata }): Person {
     const row = this.#person({ id });
@@ -109,7 +110,6 @@ export class People {
     return personFrom(this.#person({ id })!);
   }
 
-
   removePerson(id: string): number | undefined {
     const row = this.#person({ id });
     if (row === undefined) return undefined;
@@ -118,7 +118,6 @@ export class People {
     this.#file.run('DELETE FROM people WHERE number = ?', row.number); // and what refers to it
     return row.faces;
   }
-
 
   removeFace(id: string): boolean {
     const row = this.#file.get('SELECT number FROM faces WHERE id = ?', id) as { number: number } | undefined;
@@ -141,7 +140,8 @@ export class People {
   labels(filter: MetadataFilter | undefined, people: readonly string[] | undefined): BigInt64Array {
     const labels: bigint[] = [];
     const add = (person: number) => {
-      for (const face of this.#file.pluck('SELECT number FROM faces WHERE person = ?').iterate(person) as Iterable<number>) labels.push(labelOf(person, face));
+      for (const face of this.#file.pluck('SELECT number FROM faces WHERE person = ?').iterate(person) as Iterable<number>)
+        labels.push(labelOf(person, face));
     };
     const passing = ({ metadata }: PersonRow) => filter === undefined || passes(filter, JSON.parse(metadata) as Metadata);
     if (people === undefined) {
@@ -175,11 +175,12 @@ export class People {
     return entries;
   }
 
-
   counts(): { people: number; faces: number } {
-    return this.#file.get('SELECT (SELECT count(*) FROM people) AS people, (SELECT count(*) FROM faces) AS faces') as { people: number; faces: number };
+    return this.#file.get('SELECT (SELECT count(*) FROM people) AS people, (SELECT count(*) FROM faces) AS faces') as {
+      people: number;
+      faces: number;
+    };
   }
-
 
   #person(key: { id: string } | { name: string }): PersonRow | undefined {
     const [column, value] = 'id' in key ? ['id', key.id] : ['name', key.name];

@@ -11,7 +11,8 @@ export function create(path: string, allowed: boolean): void {
     const head = Buffer.alloc(16);
     const read = readSync(file, head, 0, 16, 0);
     // SQLite takes a file of a few bytes for an empty one, and writes over it.
-    if (read > 0 && head.toString('latin1') !== 'SQLite format 3\0') throw new FaissVisionError('ERR_GALLERY_FOREIGN', `${path}: it is not an SQLite file`);
+    if (read > 0 && head.toString('latin1') !== 'SQLite format 3\0')
+      throw new FaissVisionError('ERR_GALLERY_FOREIGN', `${path}: it is not an SQLite file`);
   } catch (error) {
     if (error instanceof FaissVisionError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;

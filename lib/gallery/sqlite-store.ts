@@ -85,14 +85,18 @@ export class SqliteStore implements Stores.Store {
     driver(); // before there is a file
     create(path, options.mark !== undefined && options.readOnly !== true);
     const store = new SqliteStore(path, options);
-    const { mark, encrypted } = (await new Promise<unknown>((resolve, reject) => store.#waiting.set(0, { resolve, reject }))) as { mark: ModelMark; encrypted: boolean };
+    const { mark, encrypted } = (await new Promise<unknown>((resolve, reject) => store.#waiting.set(0, { resolve, reject }))) as {
+      mark: ModelMark;
+      encrypted: boolean;
+    };
     store.#mark = mark;
     store.#encrypted = encrypted;
     try {
       store.#reading = connect(path, { readonly: true });
       store.#reading.pragma('cache_size = -2000');
       store.#match = store.#reading.prepare(
-        'SELECT people.id, name, metadata, people.created, updated, faces.id AS face FROM faces JOIN people ON people.number = person WHERE faces.number = ?',
+        `SELECT people.id, name, metadata, people.created, updated, faces.id AS face
+         FROM faces JOIN people ON people.number = person WHERE faces.number = ?`,
       );
       const { index = 'auto', flatUpTo = Math.floor(FLAT_NUMBERS / mark.dimension), exact } = options;
       const chosen: FaceIndexOptions = { index, flatUpTo, exact };
@@ -188,7 +192,8 @@ export class SqliteStore implements Stores.Store {
   }
 
   #matchOf(label: bigint, score: number): Match | undefined {
-    const row = this.#match.get(faceOf(label)) as { id: string; name: string; metadata: string; created: number; updated: number; face: string } | undefined;
+    const row = this.#match.get(faceOf(label)) as
+      { id: string; name: string; metadata: string; created: number; updated: number; face: string } | undefined;
     if (row === undefined) return undefined;
     const { id, name, metadata, created, updated, face } = row;
     const person = { id, name, metadata: JSON.parse(metadata) as Metadata, created: new Date(created), updated: new Date(updated) };
@@ -220,7 +225,7 @@ export class SqliteStore implements Stores.Store {
   }
 
   async *entries({ after = '' }: { after?: string | undefined } = {}): AsyncGenerator<Stores.Entry> {
-    for (let name = after; ; ) {
+    for (let name = after; ;) {
       const entries = await this.#ask<Stores.Entry[]>('entries', name);
       if (entries.length === 0) return;
       yield* entries;

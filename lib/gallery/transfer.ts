@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { FaissVisionError } from '../error';
 import { invalid } from '../image/check';
 import { checkFeatures, checkId, checkMetadata, checkName, checkSignal } from './checks';
-import { nameOf } from './database';
+import { nameOf, sameMark } from './database';
 import type { Enrolment, Entry, NewFace, Store } from './store';
 import type { Metadata, ModelMark } from './types';
 
@@ -118,7 +118,8 @@ function lineOf({ person, faces }: Entry): Line {
   };
 }
 
-const base64 = ({ buffer, byteOffset, byteLength }: Uint8Array | Float32Array): string => Buffer.from(buffer, byteOffset, byteLength).toString('base64');
+const base64 = ({ buffer, byteOffset, byteLength }: Uint8Array | Float32Array): string =>
+  Buffer.from(buffer, byteOffset, byteLength).toString('base64');
 
 export async function importFrom(store: Store, file: string, options: ImportOptions): Promise<Transferred> {
   checkPath(file);
@@ -147,8 +148,8 @@ async function checkFile(file: string, mark: ModelMark, signal: AbortSignal | un
       head = parsed(text) as Head;
       if (head?.format !== FORMAT) throw corrupt('is no export of a gallery');
       if (head.version !== VERSION) throw corrupt(`has the version ${head.version}; this faiss-vision reads ${VERSION}`);
-      const { model, version, dimension, metric } = head.mark ?? {};
-      if (model !== mark.model || version !== mark.version || dimension !== mark.dimension || metric !== mark.metric) {
+      if (typeof head.mark !== 'object' || head.mark === null) throw corrupt('does not say whose features it has');
+      if (!sameMark(head.mark, mark)) {
         throw new FaissVisionError('ERR_MODEL_MISMATCH', `${file} has features of ${nameOf(head.mark)}, the gallery those of ${nameOf(mark)}`);
       }
     } else if (text.startsWith('{"end":')) {
@@ -216,9 +217,8 @@ function dateOf(text: unknown, argument: string): Date {
 }
 
 export async function copyAll(from: Store, to: Store, options: ImportOptions): Promise<Transferred> {
-  const [a, b] = [from.mark, to.mark];
-  if (a.model !== b.model || a.version !== b.version || a.dimension !== b.dimension || a.metric !== b.metric) {
-    throw new FaissVisionError('ERR_MODEL_MISMATCH', `one gallery has features of ${nameOf(a)}, the other those of ${nameOf(b)}`);
+  if (!sameMark(from.mark, to.mark)) {
+    throw new FaissVisionError('ERR_MODEL_MISMATCH', `one gallery has features of ${nameOf(from.mark)}, the other those of ${nameOf(to.mark)}`);
   }
   async function* enrolments(): AsyncGenerator<Enrolment> {
     for await (const { person, faces } of from.entries()) yield { ...person, faces };
