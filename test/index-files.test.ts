@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { BinaryIndex, Index, type Metric } from 'faiss-vision/ann';
 import { afterAll, describe, expect, it } from 'vitest';
 import { pythonWithFaiss } from './support/faiss-node-packages';
-import { clustered, clusteredBits, error, failure } from './support/index-vectors';
+import { clustered, clusteredBits, error, failure, row } from './support/index-vectors';
 
 const folder = mkdtempSync(join(tmpdir(), 'faiss-vision-files-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -154,5 +154,49 @@ describe('a file', () => {
     const index = Index.factory(16, description);
     const { code } = await failure(index.toBuffer().then((bytes) => Index.fromBuffer(bytes)));
     expect(code).toMatch(/^ERR_(NOT_TRAINED|UNSUPPORTED|INDEX_UNSUPPORTED)$/);
+  });
+});
+
+describe('a flat index with ids', () => {
+  // The sizes around which opening takes another way: nothing, a header's worth, and more than one piece.
+  it.each([0, 1, 3, 900, 40_000])('of %i vectors opens as it was saved, searched either way, and can grow', async (n) => {
+    const x = clustered(n + 5, d, 5);
+    const ids = Array.from({ length: n + 5 }, (_, i) => i * 3 + 1);
+    for (const metric of ['l2', 'ip'] as const) {
+      const index = Index.factory(d, 'IDMap,Flat', { metric });
+      if (n > 0) await index.add(x.subarray(0, n * d), ids.slice(0, n));
+      const path = join(folder, 'mapped');
+      await index.save(path);
+      for (const exact of ['bounded', 'plain'] as const) {
+        const opened = await Index.load(path, { exact });
+        expect(await opened.describe()).toMatchObject({ ntotal: n, metric, exact, type: 'IndexIDMap' });
+        expect(await opened.search(floatQueries, k)).toEqual(await index.search(floatQueries, k));
+        await opened.add(x.subarray(n * d), ids.slice(n));
+        for (const i of [0, n, n + 4]) expect(await opened.reconstruct(ids[i]!)).toEqual(row(x, d, i));
+        expect(await opened.remove(ids)).toBe(n + 5);
+        await opened.close();
+      }
+      await index.close();
+    }
+  });
+
+  it('is refused where anything of it was changed or cut', async () => {
+    const index = Index.factory(d, 'IDMap,Flat');
+    await index.add(floats, Array.from({ length: 900 }, (_, i) => i));
+    const path = join(folder, 'changed');
+    await index.save(path);
+    const bytes = readFileSync(path);
+    // In both headers, the vectors, the ids' number, the ids and the trailer.
+    for (const at of [2, 9, 40, 60, 78, 90, 5000, 82 + 900 * d * 4 + 1, bytes.length - 100, bytes.length - 20, bytes.length - 3]) {
+      const bad = Buffer.from(bytes);
+      bad[at]! ^= 4;
+      writeFileSync(path, bad);
+      await expect(Index.load(path), `byte ${at}`).rejects.toThrow(error('ERR_INDEX_CORRUPT'));
+    }
+    for (const length of [0, 50, 90, 5000, bytes.length - 40, bytes.length - 1]) {
+      writeFileSync(path, bytes.subarray(0, length));
+      await expect(Index.load(path), `${length} bytes`).rejects.toThrow(error('ERR_INDEX_CORRUPT'));
+    }
+    expect((await failure(Index.load(path, { exact: 'fast' as 'plain' }))).code).toBe('ERR_INVALID_ARGUMENT');
   });
 });
