@@ -102,17 +102,29 @@ const parts = {
   async enroll(file) {
     const gallery = await Gallery.open(file, { recognizer, snapshot: false });
     const x = directions(220, 99);
-    await gallery.identifyFeatures(x.subarray(0, dimension));
+    const one = (i) => x.subarray(i * dimension, (i + 1) * dimension);
+    const name = (i) => `New ${process.pid} ${i}`;
     const times = [];
     for (let i = 0; i < 220; i++) {
-      const time = await microseconds(() => gallery.enrollFeatures(`New ${Date.now()} ${i}`, x.subarray(i * dimension, (i + 1) * dimension)));
+      const time = await microseconds(() => gallery.enrollFeatures(name(i), one(i)));
       if (i >= 20) times.push(time);
     }
     const found = await gallery.identifyFeatures(x);
+    const removals = [];
+    const searches = [];
+    for (let i = 0; i < 220; i++) {
+      const remove = () => microseconds(() => gallery.remove(name(i)));
+      if (i >= 210) {
+        removals.push(await remove());
+        searches.push(await microseconds(() => gallery.identifyFeatures(one(i)))); // waits until the index has taken it out
+      } else await Promise.all(Array.from({ length: 10 }, (_, at) => gallery.remove(name(i + at)))).then(() => (i += 9));
+    }
     await gallery.close();
     times.sort((a, b) => a - b);
-    const right = found.filter((one) => one.found).length;
-    return { median: median(times), most: times.at(-1), p99: times[Math.floor(times.length * 0.99)], found: right };
+    return {
+      ...{ median: median(times), most: times.at(-1), p99: times[Math.floor(times.length * 0.99)] },
+      ...{ found: found.filter((decision) => decision.found).length, remove: median(removals), after: median(searches) },
+    };
   },
 
   async identify(file) {
@@ -183,20 +195,6 @@ async function all() {
       `- The index is \`${withFile.index}\`, ${withFile.exact}. The database has ${figure(statSync(file).size / 2 ** 20)} MiB. ` +
         'Both files had been read before.',
     );
-    const enrolling = alone('enroll');
-    say('## Enrolling one more');
-    say(
-      table(
-        ['', 'ms'],
-        [
-          ['median', figure(enrolling.median / 1000)],
-          ['99 of 100 below', figure(enrolling.p99 / 1000)],
-          ['longest of 200', figure(enrolling.most / 1000)],
-        ],
-      ),
-    );
-    say(`- One after the other, features given, each synced to the disk when its call resolves; ${enrolling.found} of 220 are found afterwards.`);
-    if (making !== undefined) say(`- Enrolling all ${count.toLocaleString('en')}, 512 calls at a time: ${figure(making / 1e6)} s.`);
     const identifying = alone('identify');
     say('## Identifying one face');
     say(
@@ -209,6 +207,22 @@ async function all() {
       ),
     );
     say(`- ${identifying.ratio.toFixed(3)} times the bare search, the median of the rounds' own ratios; ${figure(identifying.difference)} µs more.`);
+    const enrolling = alone('enroll');
+    say('## Enrolling one more, and forgetting one');
+    say(
+      table(
+        ['', 'ms'],
+        [
+          ['median', figure(enrolling.median / 1000)],
+          ['99 of 100 below', figure(enrolling.p99 / 1000)],
+          ['longest of 200', figure(enrolling.most / 1000)],
+          ['forgetting one, median of 10', figure(enrolling.remove / 1000)],
+          ['the first search after that', figure(enrolling.after / 1000)],
+        ],
+      ),
+    );
+    say(`- One after the other, features given, each synced to the disk when its call resolves; ${enrolling.found} of 220 are found afterwards.`);
+    if (making !== undefined) say(`- Enrolling all ${count.toLocaleString('en')}, 512 calls at a time: ${figure(making / 1e6)} s.`);
     write(options.out);
   } finally {
     rmSync(folder, { recursive: true });
