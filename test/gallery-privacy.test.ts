@@ -122,9 +122,12 @@ describe('encryption', () => {
     }));
 });
 
-it('only the owner may read the file', () =>
+it('only the owner may read the files', () =>
   withGallery(async (gallery, file) => {
     await gallery.enrollFeatures('Ada', faceOf('Ada'));
+    const other = await Gallery.open(file, { recognizer: made, snapshot: true });
+    await other.close();
+    expect(readdirSync(dirname(file))).toEqual(['people.db', 'people.db-shm', 'people.db-wal', 'people.db.index']);
     for (const name of readdirSync(dirname(file))) expect(statSync(join(dirname(file), name)).mode & 0o077, name).toBe(0);
     await gallery.export(`${file}.jsonl`);
     expect(statSync(`${file}.jsonl`).mode & 0o077).toBe(0);

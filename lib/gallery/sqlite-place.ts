@@ -41,6 +41,6 @@ export async function takeAway(file: string, ofUse: boolean): Promise<void> {
   const folder = dirname(file);
   const left = (await readdir(folder)).filter((name) => name.startsWith(begin) && !isRunning(name.slice(begin.length)));
   for (const one of [...left.map((name) => join(folder, name)), ...(ofUse ? [] : [file])]) {
-    await rm(one, { force: true }).catch(() => {}); // not ours to remove, then
+    await rm(one, { force: true, recursive: true }).catch(() => {}); // not ours to remove, then
   }
 }

@@ -1,4 +1,5 @@
 import { existsSync, rmSync } from 'node:fs';
+import { chmod, mkdtemp, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { FaissVisionError } from '../error';
@@ -266,8 +267,18 @@ export class SqliteStore implements Stores.Store {
     if (snapshot === undefined && faces * this.#mark.dimension < SNAPSHOT_NUMBERS) return;
     // What came since is quickly read again.
     if (this.#written !== undefined && this.#index.moment.face - this.#written <= faces / 100 && existsSync(this.#snapshotFile)) return;
-    const saved = await this.#index.save(this.#snapshotFile);
-    if (saved === undefined) return;
+    // In a folder that only the owner may open, until only the owner may read the file.
+    const folder = await mkdtemp(`${this.#snapshotFile}.tmp-${process.pid}-`);
+    const unfinished = join(folder, 'index');
+    let saved: Awaited<ReturnType<FaceIndex['save']>>;
+    try {
+      saved = await this.#index.save(unfinished);
+      if (saved === undefined) return;
+      await chmod(unfinished, 0o600);
+      await rename(unfinished, this.#snapshotFile);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
     this.#written = saved.moment.face;
     if (!(await this.#ask<boolean>('noteSnapshot', saved.about, saved.moment))) rmSync(this.#snapshotFile, { force: true });
   }
