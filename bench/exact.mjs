@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { loadBareFaiss } from './build.mjs';
+import { randomDirections } from './directions.mjs';
 import { inTurn, median, microseconds, ratio } from './measure.mjs';
 import { pythonPeer } from './python.mjs';
 import { faissIn, figure, machine, report, table } from './report.mjs';
@@ -26,6 +27,7 @@ const require = createRequire(import.meta.url);
 const { BareFlat } = options.built ? require('../build/Release/bench.node') : await loadBareFaiss();
 const { Index, IndexFlatL2, IndexFlatIP, searchInfo } = require('../dist/ann');
 const dimension = 512;
+const directions = (count, seed) => randomDirections(count, dimension, seed);
 const asked = 1000;
 const k = 10;
 const threads = availableParallelism();
@@ -46,25 +48,6 @@ try {
   }
 } finally {
   rmSync(folder, { recursive: true });
-}
-
-/** Random directions, from a seeded generator (xorshift). */
-function directions(count, seed) {
-  const vectors = new Float32Array(count * dimension);
-  let state = seed;
-  for (let i = 0; i < count; i++) {
-    const vector = vectors.subarray(i * dimension, (i + 1) * dimension);
-    let squares = 0;
-    for (let j = 0; j < dimension; j++) {
-      state ^= state << 13;
-      state ^= state >>> 17;
-      state ^= state << 5;
-      squares += (vector[j] = state / 2 ** 31) ** 2;
-    }
-    const factor = 1 / Math.sqrt(squares);
-    for (let j = 0; j < dimension; j++) vector[j] *= factor;
-  }
-  return vectors;
 }
 
 function save(name, vectors) {

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { randomDirections } from './directions.mjs';
 import { difference, inTurn, median, microseconds, ratio } from './measure.mjs';
 import { figure, machine, report, table } from './report.mjs';
 
@@ -26,24 +27,7 @@ const each = 5;
 const count = Number(options.faces);
 const recognizer = { dimension, metric: 'l2', threshold: 0.6, model: 'made' };
 
-/** Random directions, from a seeded generator (xorshift). */
-function directions(n, seed) {
-  const vectors = new Float32Array(n * dimension);
-  let state = seed;
-  for (let i = 0; i < n; i++) {
-    const vector = vectors.subarray(i * dimension, (i + 1) * dimension);
-    let squares = 0;
-    for (let j = 0; j < dimension; j++) {
-      state ^= state << 13;
-      state ^= state >>> 17;
-      state ^= state << 5;
-      squares += (vector[j] = state / 2 ** 31) ** 2;
-    }
-    const factor = 1 / Math.sqrt(squares);
-    for (let j = 0; j < dimension; j++) vector[j] *= factor;
-  }
-  return vectors;
-}
+const directions = (n, seed) => randomDirections(n, dimension, seed);
 
 /** Memory that is used now, and the most there was, in MiB. */
 function memory() {
