@@ -1,9 +1,6 @@
-import { existsSync, statSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
-import { basename, dirname, extname, join, resolve } from 'node:path';
-import { drawFaces } from '../image';
-import { type Command, UsageError, exitCode, parse } from './command';
+import { type Command, exitCode, parse } from './command';
 import { expandPhotos, lookAtPhotos } from './photos';
+import { drawPicture, drawUsage, picturePaths } from './pictures';
 import { CommandRecognizer, boxText, choiceOptions, choiceUsage, faceJson, maxFacesOf, recognizerOptions, recognizerUsage } from './recognizer';
 import { table } from './table';
 
@@ -13,8 +10,7 @@ export const detect: Command = {
   usage: `faiss-vision detect PHOTO... [--json] [--draw OUT.png] [options]
 
   --json                one JSON array on standard output: a photo's faces with box, score and landmarks
-  --draw OUT            the photo with boxes and landmarks, as PNG; for several photos OUT is a folder
-                        or holds {name}, for which each photo's name is put
+${drawUsage}
 ${choiceUsage}
 ${recognizerUsage}
 
@@ -35,9 +31,7 @@ Exit code 0 where a face was found, 1 where none was, 3 where a photo could not 
       const faces = await recognizer.faces(photo);
       const picture = pictures?.get(photo);
       if (picture !== undefined) {
-        const drawn = await drawFaces(photo, faces.map(({ box, landmarks, score }) => ({ box, landmarks, label: score.toFixed(3) })));
-        await mkdir(dirname(picture), { recursive: true });
-        await writeFile(picture, drawn);
+        await drawPicture(photo, faces.map(({ box, landmarks, score }) => ({ box, landmarks, label: score.toFixed(3) })), picture);
       }
       return { faces, picture };
     });
@@ -63,22 +57,3 @@ Exit code 0 where a face was found, 1 where none was, 3 where a photo could not 
     return outcomes.some(({ value }) => value && value.faces.length > 0) ? exitCode.yes : exitCode.no;
   },
 };
-
-/** Where each photo's picture goes; every one to a place of its own, and none over a photo. */
-function picturePaths(photos: readonly string[], out: string): Map<string, string> {
-  const isFolder = out.endsWith('/') || (existsSync(out) && statSync(out).isDirectory()) || (photos.length > 1 && !/\.[a-z]+$/i.test(basename(out)));
-  if (photos.length > 1 && !isFolder && !out.includes('{name}')) {
-    throw new UsageError(`--draw ${out} is one file for ${photos.length} photos; give a folder, or put {name} into it`);
-  }
-  const template = isFolder ? join(out, '{name}.png') : out;
-  const taken = new Map(photos.map((photo) => [resolve(photo), photo]));
-  return new Map(
-    photos.map((photo) => {
-      const picture = template.replaceAll('{name}', () => basename(photo, extname(photo)));
-      const other = taken.get(resolve(picture));
-      if (other !== undefined) throw new UsageError(`--draw would write ${picture} for ${photo} over that of ${other}`);
-      taken.set(resolve(picture), photo);
-      return [photo, picture];
-    }),
-  );
-}

@@ -6,11 +6,20 @@ import { convert } from './convert';
 import { depth } from './depth';
 import { detect } from './detect';
 import { embed } from './embed';
+import { enroll } from './enroll';
 import { evaluate } from './evaluate';
+import { forget } from './forget';
+import { identify } from './identify';
 import { models } from './models';
+import { people } from './people';
+import { exportPeople, importPeople } from './transfer';
 import { verify } from './verify';
 
-const commands: readonly Command[] = [detect, embed, verify, evaluate, depth, models, convert];
+const commands: readonly Command[] = [
+  ...[detect, embed, verify, evaluate],
+  ...[enroll, identify, people, forget, exportPeople, importPeople],
+  ...[depth, models, convert],
+];
 
 // What a library refuses because of an option's value is a mistake in the call, not in a file.
 const usageCodes = ['ERR_USAGE', 'ERR_INVALID_ARGUMENT', 'ERR_UNKNOWN_MODEL'];

@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs';
-import { isAbsolute } from 'node:path';
+import { existsSync, statSync } from 'node:fs';
+import { isAbsolute, join } from 'node:path';
 import { glob, isDynamicPattern } from 'tinyglobby';
 import { type Io, UsageError, complain, isTold } from './command';
 import { progressBar } from './progress';
@@ -10,14 +10,23 @@ const AT_ONCE = 8;
 /** What became of one photo: its value, or the error that it ended with. */
 export type Outcome<T> = { photo: string; value: T; error?: never } | { photo: string; value?: never; error: { code: string; message: string } };
 
+const PHOTOS_OF_A_FOLDER = '**/*.{jpg,jpeg,png,webp,gif,avif,tif,tiff}';
+
 /**
- * The photos that a command was given, each once, in order. Patterns that the shell left alone are expanded; what names
- * a file is that file, whatever characters it has. A pattern that matches nothing stays, to fail as a file of that name.
+ * The photos that a command was given, each once, in order. A folder stands for the photos in it and below. Patterns that the shell
+ * left alone are expanded; what names a file is that file, whatever characters it has. A pattern that matches nothing stays, to fail
+ * as a file of that name.
  */
 export async function expandPhotos(given: readonly string[]): Promise<string[]> {
   if (given.length === 0) throw new UsageError('a photo is missing');
   const photos: string[] = [];
   for (const each of given) {
+    if (statSync(each, { throwIfNoEntry: false })?.isDirectory()) {
+      const found = await glob(PHOTOS_OF_A_FOLDER, { cwd: each, caseSensitiveMatch: false, expandDirectories: false });
+      if (found.length === 0) throw new UsageError(`the folder ${each} has no photos`);
+      photos.push(...found.sort().map((name) => join(each, name)));
+      continue;
+    }
     if (existsSync(each) || !isDynamicPattern(each)) {
       photos.push(each);
       continue;

@@ -45,14 +45,14 @@ export class CommandRecognizer {
   /** What the threshold and the decision go by. */
   readonly metric: Metric;
   readonly threshold: number;
-  readonly #recognizer: FaceRecognizer;
+  readonly library: FaceRecognizer;
 
   private constructor(model: string, recognizer: FaceRecognizer) {
     this.model = model;
     this.dimension = recognizer.dimension;
     this.metric = recognizer.metric;
     this.threshold = recognizer.threshold;
-    this.#recognizer = recognizer;
+    this.library = recognizer;
   }
 
   /** Only what was given is passed on, so that the library's own defaults hold. */
@@ -72,11 +72,11 @@ export class CommandRecognizer {
 
   /** A photo's faces, largest first. */
   faces(photo: string): Promise<Face[]> {
-    return this.#recognizer.faces(photo);
+    return this.library.faces(photo);
   }
 
   close(): Promise<void> {
-    return this.#recognizer.close();
+    return this.library.close();
   }
 }
 
