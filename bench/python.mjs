@@ -1,27 +1,15 @@
 // A Python peer in a process of its own: one line in, one line out, so that rounds can alternate with ours.
 import { spawn, spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { cacheFolder } from '../scripts/setup/paths.mjs';
+import { pythonEnvironment } from '../scripts/setup/python.mjs';
 
-/**
- * A virtual environment in the cache with these packages from PyPI, made once.
- * @param bare packages that go without what they ask for: some ask for an old release of what is to be measured
- */
 function environment(packages, bare) {
-  const folder = join(cacheFolder(), `bench-python-${createHash('sha256').update([...packages, ...bare].join()).digest('hex').slice(0, 8)}`);
-  const python = join(folder, 'bin/python');
-  if (existsSync(join(folder, 'ready'))) return python;
-  const run = (command, ...args) => {
+  const { python, commands } = pythonEnvironment('bench-python', packages, bare);
+  for (const [command, ...args] of commands) {
     const { status } = spawnSync(command, args, { stdio: ['ignore', 2, 2] });
     if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}`);
-  };
-  run('python3', '-m', 'venv', folder);
-  run(python, '-m', 'pip', 'install', '-q', ...packages);
-  if (bare.length > 0) run(python, '-m', 'pip', 'install', '-q', '--no-deps', ...bare);
-  run('touch', join(folder, 'ready'));
+  }
   return python;
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Everything between a fresh clone and a running program: system packages, FAISS, node modules,
-// TypeScript, both addons, models. Uses nothing but Node, as it runs before anything is installed.
+// TypeScript, both addons, models, for tests a Milvus server. Uses nothing but Node, as it runs before anything is installed.
 //
 //   node scripts/setup.mjs [--only STEP,...] [--tests] [--quiet]
 import { rmSync } from 'node:fs'
@@ -21,7 +21,7 @@ const allSteps = [...steps, ...optionalSteps]
  *
  * quiet: tell only about the steps that take long enough to be noticed.
  * json: tell everything on standard error; standard output is the caller's.
- * tests: build the C++ tests as well.
+ * tests: build the C++ tests as well, and fetch what only tests need.
  * only: names of the steps to look at; all without it, but for the optional ones.
  * Returns the folder of the FAISS in use, undefined where CMake finds it by itself.
  */
@@ -39,7 +39,7 @@ export async function setup({ quiet = false, json = false, tests = false, only }
   }
   let unlock
 
-  for (const step of only === undefined ? steps : allSteps.filter(({ name }) => only.includes(name))) {
+  for (const step of only === undefined ? steps.filter(({ forTests }) => tests || !forTests) : allSteps.filter(({ name }) => only.includes(name))) {
     context.log = join(cache, 'logs', `${step.name}.log`)
     const progress = report.begin(step)
     try {

@@ -15,7 +15,9 @@ const FOR_OPENCV = ['libopencv-dev', 'make']
 // Looked for as commands, because a user may have newer ones than the distribution's.
 const COMMANDS = { 'g++': 'g++', make: 'make', cmake: 'cmake', ninja: 'ninja-build', python3: 'python3' }
 
-const HAS_PIP = 'import importlib.util as u, sys; sys.exit(u.find_spec("pip") is None)'
+// Debian ships these modules of Python apart.
+const MODULES = { pip: 'python3-pip', ensurepip: 'python3-venv' }
+const hasModule = (module) => `import importlib.util as u, sys; sys.exit(u.find_spec("${module}") is None)`
 
 export const packages = {
   name: 'packages',
@@ -71,19 +73,23 @@ function isDebian() {
   return findCommand('apt-get') !== undefined && findCommand('dpkg-query') !== undefined
 }
 
-async function missing({ environment, only }) {
+async function missing({ environment, only, tests }) {
   const wanted = [...ALWAYS]
   if (only?.includes('opencv')) wanted.push(...FOR_OPENCV)
   if (!environment.Torch_DIR) wanted.push('libtorch-dev')
   if (!environment.faiss_ROOT) wanted.push('dpkg-dev') // unpacks FAISS's source package
-  const pip = 'python3-pip' // fetches models
+  const modules = ['pip'] // fetches models
+  if (tests) modules.push('ensurepip') // makes the virtual environment of the Milvus server
 
-  const states = (await installed([...wanted, pip])) ?? new Set()
+  const states = (await installed([...wanted, ...Object.values(MODULES)])) ?? new Set()
   const names = wanted.filter((name) => !states.has(name))
   for (const [command, name] of Object.entries(COMMANDS)) {
     if (findCommand(command, environment) === undefined) names.push(name)
   }
-  if (!states.has(pip) && (await output('python3', ['-c', HAS_PIP], { environment })) === undefined) names.push(pip)
+  for (const module of modules) {
+    const name = MODULES[module]
+    if (!states.has(name) && (await output('python3', ['-c', hasModule(module)], { environment })) === undefined) names.push(name)
+  }
   return names
 }
 

@@ -1,5 +1,6 @@
 import { addons } from './addons.mjs'
 import { faiss } from './faiss.mjs'
+import { milvus } from './milvus.mjs'
 import { models } from './models.mjs'
 import { nodeModules } from './node-modules.mjs'
 import { opencv } from './opencv.mjs'
@@ -13,8 +14,9 @@ import { typescript } from './typescript.mjs'
  *   work                     what is done, where no line can move to show it
  *   locksItself              whether two of it may run at the same time
  *   advice                   what to do when it fails
+ *   forTests                 whether only tests need it
  */
-export const steps = [packages, faiss, nodeModules, typescript, addons, models]
+export const steps = [packages, faiss, nodeModules, typescript, addons, models, milvus]
 
 /** Done only when --only names them. */
 export const optionalSteps = [opencv]
