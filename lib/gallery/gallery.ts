@@ -9,12 +9,13 @@ import { openStore } from './open-store';
 import { checkQuality, FaceQualityError, measure, type MeasuredQuality, type Quality, requireQuality, thumbnailOf } from './quality';
 import { type GalleryRecognizer, markOf } from './recognizer';
 import { reembed, type ReembedOptions, type Reembedded } from './reembed';
+import type { MilvusOptions } from './milvus-store';
 import type { SqliteOptions } from './sqlite-store';
 import type { NewFace, Page, Store, StoreDescription } from './store';
 import { copyAll, exportTo, importFrom, type ImportOptions, type TransferOptions, type Transferred } from './transfer';
 import type { GalleryFace, ListedPerson, Match, Metadata, MetadataFilter, ModelMark, Person, PersonRef } from './types';
 
-export interface GalleryOptions extends SqliteOptions {
+export interface GalleryOptions extends SqliteOptions, MilvusOptions {
   /**
    * What features are made by and compared as. Without one, a gallery that is there can be listed, changed and exported, and no
    * index is built.
@@ -153,7 +154,8 @@ export class Gallery {
    * @param location the path of an SQLite file, or `milvus://host:port/name`
    * @throws ERR_SQLITE_UNAVAILABLE without better-sqlite3, ERR_MODEL_MISMATCH where its features are another model's, ERR_GALLERY_FOREIGN
    * for another program's file, ERR_GALLERY_VERSION for one of a newer version, ERR_GALLERY_CORRUPT, ERR_GALLERY_KEY,
-   * ERR_GALLERY_NOT_FOUND without a recogniser, ERR_GALLERY_OPEN, ERR_INVALID_ARGUMENT
+   * ERR_GALLERY_NOT_FOUND without a recogniser, ERR_GALLERY_OPEN, ERR_INVALID_ARGUMENT; on a server ERR_MILVUS_UNAVAILABLE without its
+   * package, ERR_GALLERY_UNREACHABLE, ERR_GALLERY_DENIED, ERR_GALLERY_REFUSED
    */
   static async open(location: string, options: GalleryOptions = {}): Promise<Gallery> {
     if (typeof options !== 'object' || options === null) throw invalid('options', 'an object', options);

@@ -4,11 +4,12 @@ import { invalid } from '../image/check';
 import { checkFeatures, checkSignal } from './checks';
 import { openStore } from './open-store';
 import { type GalleryRecognizer, markOf } from './recognizer';
+import type { MilvusOptions } from './milvus-store';
 import type { SqliteOptions } from './sqlite-store';
 import type { Store } from './store';
 import type { GalleryFace, ModelMark } from './types';
 
-export interface ReembedOptions extends Pick<SqliteOptions, 'encryptionKey'> {
+export interface ReembedOptions extends Pick<SqliteOptions, 'encryptionKey'>, MilvusOptions {
   /** The new one. */
   recognizer: GalleryRecognizer;
   /**
@@ -49,12 +50,12 @@ async function adopted(store: Store, mark: ModelMark): Promise<boolean> {
 
 export async function reembed(location: string, options: ReembedOptions): Promise<Reembedded> {
   if (typeof options !== 'object' || options === null) throw invalid('options', 'an object with a recogniser', options);
-  const { recognizer, photo, onProgress, signal, encryptionKey } = options;
+  const { recognizer, photo, onProgress, signal, ...opening } = options;
   const mark = await markOf(recognizer);
   if (recognizer.faces === undefined) throw invalid('recognizer', 'one that finds faces in photos', recognizer);
   if (photo !== undefined && typeof photo !== 'function') throw invalid('photo', 'a function', photo);
   checkSignal(signal)?.throwIfAborted();
-  const store = await openStore(location, encryptionKey === undefined ? {} : { encryptionKey });
+  const store = await openStore(location, opening);
   try {
     const { faces: total } = await store.describe();
     const failures: string[] = [];

@@ -91,7 +91,8 @@ export interface StoreOptions {
  * - Calls may overlap. A search that starts after a change has resolved sees it.
  * - Every failure is a `FaissVisionError`. Common codes: ERR_PERSON_UNKNOWN, ERR_NAME_TAKEN, ERR_ID_TAKEN (the id is there with
  *   something else), ERR_MODEL_MISMATCH, ERR_GALLERY_READONLY, ERR_GALLERY_FULL (no space), ERR_GALLERY_BUSY, ERR_GALLERY_CORRUPT,
- *   ERR_GALLERY_VERSION, ERR_GALLERY_FOREIGN, ERR_GALLERY_UNREACHABLE (a server), ERR_CLOSED.
+ *   ERR_GALLERY_VERSION, ERR_GALLERY_FOREIGN, ERR_GALLERY_UNREACHABLE (a server),
+ *   ERR_GALLERY_DENIED (its token), ERR_GALLERY_REFUSED (whatever else it says no to), ERR_CLOSED.
  */
 export interface Store {
   /** The model whose features are kept. */
