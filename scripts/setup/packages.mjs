@@ -11,7 +11,7 @@ const ALWAYS = [
   'libgtest-dev', // the C++ tests
 ]
 // For the optional step opencv.
-const FOR_OPENCV = ['libopencv-dev', 'make']
+const FOR_OPENCV = ['libopencv-dev']
 // Looked for as commands, because a user may have newer ones than the distribution's.
 const COMMANDS = { 'g++': 'g++', make: 'make', cmake: 'cmake', ninja: 'ninja-build', python3: 'python3' }
 
