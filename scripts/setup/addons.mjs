@@ -4,7 +4,7 @@ import { SetupError } from './errors.mjs'
 import { fileStates, filesBelow, readJson, shortHash } from './fingerprint.mjs'
 import { buildJobs, ninjaProgress } from './ninja.mjs'
 import { run } from './run.mjs'
-import { osRelease } from './system.mjs'
+import { instructionSet, osRelease } from './system.mjs'
 
 const PEAK_MEMORY_PER_JOB_GB = 2 // a file that includes torch's headers
 const ADDONS = ['Release/ann.node', 'Release/vision.node']
@@ -72,6 +72,8 @@ function cmakeOptions({ environment, faissRoot, tests }, stamp) {
   // Once built, the tests stay in the build: else demo and test in turn would configure it each time.
   const options = { FAISS_VISION_TESTS: tests || stamp?.options?.FAISS_VISION_TESTS === 'ON' ? 'ON' : 'OFF' }
   if (faissRoot !== undefined) options.faiss_ROOT = faissRoot
+  // Another FAISS was compiled for whatever its owner wanted.
+  options.FAISS_VISION_CPU = environment.faiss_ROOT || faissRoot === undefined ? '' : (instructionSet() ?? '')
   for (const name of ['Torch_DIR', 'CUDAToolkit_ROOT']) if (environment[name]) options[name] = environment[name]
   return options
 }

@@ -9,6 +9,7 @@ const ALWAYS = [
   'nlohmann-json3-dev', // safetensors headers
   'libxxhash-dev', // the checksum of saved files
   'libgtest-dev', // the C++ tests
+  'patchelf', // packs a release, which the tests do
 ]
 // For the optional step opencv.
 const FOR_OPENCV = ['libopencv-dev', 'make']
