@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { FaissVisionError } from './error';
@@ -44,6 +44,7 @@ export function loadAddon(name: 'ann' | 'vision'): unknown {
   const local = unpacked(join(root, 'build', 'Release', `${name}.node`));
   const path = existsSync(local) ? local : companionFile(name, `${name}.node`);
   if (path === undefined) throw unavailable(name, whyAbsent(name));
+  if (path !== local) checkProcessor(name);
   try {
     return load(path);
   } catch (error) {
@@ -85,6 +86,28 @@ function whyAbsent(name: 'ann' | 'vision'): string {
 
 function isPrebuilt(): boolean {
   return `${process.platform}-${process.arch}` === PREBUILT && !isMusl();
+}
+
+/** What is published needs x86-64-v3. Without it the process would end with SIGILL, as soon as the addon is loaded. */
+function checkProcessor(name: 'ann' | 'vision'): void {
+  const flags = linuxProcessorFlags();
+  if (flags === undefined || ['avx2', 'fma', 'bmi2'].every((flag) => flags.includes(flag))) return;
+  throw unavailable(name, 'it is built for processors with AVX2, FMA and BMI2 (x86-64-v3), which this one lacks');
+}
+
+function linuxProcessorFlags(): string[] | undefined {
+  try {
+    const file = openSync('/proc/cpuinfo', 'r');
+    try {
+      // The first processor's are enough, and on a large machine the whole file takes its time.
+      const start = Buffer.alloc(4096);
+      return /^flags\s*:(.*)$/m.exec(start.toString('latin1', 0, readSync(file, start)))?.[1]?.split(' ');
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return undefined;
+  }
 }
 
 /** The dynamic loader's words, or what they mean where that is known. */

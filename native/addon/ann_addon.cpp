@@ -32,19 +32,7 @@ Napi::Value info(const Napi::CallbackInfo& info) {
     return object;
 }
 
-/// FAISS was compiled for these instructions: without them the process would end with SIGILL in the middle of a search.
-void checkProcessor(Napi::Env env) {
-#ifdef FAISS_VISION_NEEDS_X86_64_V3
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2")) {
-        throw Napi::Error::New(env, "it was built for processors with AVX2, FMA and BMI2 (x86-64-v3), which this one lacks");
-    }
-#else
-    static_cast<void>(env);
-#endif
-}
-
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-    checkProcessor(env);
     Environment::open(env, prepareThread);
     exports.Set("Ann", AnnBinding::define(env));
     exports.Set("Index", IndexBinding<FloatVectors>::define(env, "Index"));

@@ -3,18 +3,25 @@ import { findCommand } from './paths.mjs'
 import { output, run } from './run.mjs'
 
 // What a fresh Debian with Node, Python, a compiler, CMake and ninja still lacks; what each is for.
-const ALWAYS = [
-  'ca-certificates', // pip and apt over https
+const ALWAYS = ['ca-certificates'] // pip and apt over https
+const FOR_SEARCH = [
   'libopenblas-openmp-dev', // BLAS and LAPACK that share FAISS's OpenMP threads
-  'nlohmann-json3-dev', // safetensors headers
   'libxxhash-dev', // the checksum of saved files
+  'dpkg-dev', // unpacks FAISS's source package
+]
+const FOR_VISION = [
+  'libtorch-dev',
+  'nlohmann-json3-dev', // safetensors headers
+]
+const FOR_TESTS = [
   'libgtest-dev', // the C++ tests
-  'patchelf', // packs a release, which the tests do
+  'patchelf', // packs what is tried as an installed package
+  'qemu-user', // tries it on an older processor
 ]
 // For the optional step opencv.
 const FOR_OPENCV = ['libopencv-dev', 'make']
 // Looked for as commands, because a user may have newer ones than the distribution's.
-const COMMANDS = { 'g++': 'g++', cmake: 'cmake', ninja: 'ninja-build', python3: 'python3' }
+const COMMANDS = { 'g++': 'g++', cmake: 'cmake', ninja: 'ninja-build' }
 
 const HAS_PIP = 'import importlib.util as u, sys; sys.exit(u.find_spec("pip") is None)'
 
@@ -38,8 +45,9 @@ export const packages = {
   async run(context, progress) {
     const names = context.missingPackages
     const known = await allKnown(names)
-    const administrator = await administratorPrefix()
-    if (administrator === undefined) throw new SetupError(`${names.join(', ')} missing, and installing needs root`, { advice: commandToRun(names, known) })
+    // To install a package for npm is one thing, to install packages for the whole system another.
+    const administrator = context.published === undefined ? await administratorPrefix() : undefined
+    if (administrator === undefined) throw new SetupError(`${names.join(', ')} missing${context.published === undefined ? ', and installing needs root' : ''}`, { advice: commandToRun(names, known) })
 
     // Waits for another apt instead of failing beside it; tells its progress on its standard output.
     const [program, ...prefix] = [...administrator, 'apt-get']
@@ -72,19 +80,22 @@ function isDebian() {
   return findCommand('apt-get') !== undefined && findCommand('dpkg-query') !== undefined
 }
 
-async function missing({ environment, only }) {
+async function missing({ environment, only, published, tests }) {
   const wanted = [...ALWAYS]
+  if (published?.includes('search') ?? true) wanted.push(...FOR_SEARCH.filter((name) => name !== 'dpkg-dev' || !environment.faiss_ROOT))
+  if (published?.includes('vision') ?? true) wanted.push(...FOR_VISION.filter((name) => name !== 'libtorch-dev' || !environment.Torch_DIR))
+  if (tests) wanted.push(...FOR_TESTS)
   if (only?.includes('opencv')) wanted.push(...FOR_OPENCV)
-  if (!environment.Torch_DIR) wanted.push('libtorch-dev')
-  if (!environment.faiss_ROOT) wanted.push('dpkg-dev') // unpacks FAISS's source package
   const pip = 'python3-pip' // fetches models
 
   const states = (await installed([...wanted, pip])) ?? new Set()
   const names = wanted.filter((name) => !states.has(name))
-  for (const [command, name] of Object.entries(COMMANDS)) {
+  const commands = published === undefined ? { ...COMMANDS, python3: 'python3' } : COMMANDS
+  for (const [command, name] of Object.entries(commands)) {
     if (findCommand(command, environment) === undefined) names.push(name)
   }
-  if (!states.has(pip) && (await output('python3', ['-c', HAS_PIP], { environment })) === undefined) names.push(pip)
+  if (published !== undefined || states.has(pip)) return names
+  if ((await output('python3', ['-c', HAS_PIP], { environment })) === undefined) names.push(pip)
   return names
 }
 
