@@ -24,13 +24,13 @@ export const packages = {
 }
 
 /**
- * Makes the package `name` in build/packages.
+ * Makes the package `name` in the folder `into`.
  * @returns its name and version, its folder, its size in bytes, the glibc that it needs and, if asked for, its tarball
  */
-export async function pack(name, { tarball = true } = {}) {
+export async function pack(name, { tarball = true, into = join(projectFolder, 'build/packages') } = {}) {
   const { source, fill } = packages[name]
   const manifest = manifestOf(name)
-  const folder = emptied(join(projectFolder, 'build/packages', name))
+  const folder = emptied(join(into, name))
   let about = {}
   if (fill === undefined) {
     unpackMain(folder)
@@ -41,7 +41,7 @@ export async function pack(name, { tarball = true } = {}) {
   }
   writeFileSync(join(folder, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`)
   const result = { package: manifest.name, version: manifest.version, folder, bytes: sizeOf(folder), ...about }
-  return tarball ? { ...result, tarball: npmPack(folder, join(projectFolder, 'build/packages')) } : result
+  return tarball ? { ...result, tarball: npmPack(folder, into) } : result
 }
 
 /** package.json as it is published. */
