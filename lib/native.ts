@@ -1,10 +1,12 @@
 import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { FaissVisionError } from './error';
 
-const load = createRequire(__filename);
-const root = join(__dirname, '..');
+// A bundler that makes an ECMAScript module of this file leaves it without a name.
+const here = typeof __filename === 'string' ? __filename : join(process.cwd(), 'bundle.mjs');
+const load = createRequire(here);
+const root = join(dirname(here), '..');
 
 /** What is built and published; CMakeLists.txt has the beginnings of more. */
 const PREBUILT = 'linux-x64';
@@ -78,7 +80,7 @@ function error(name: 'ann' | 'vision', reason: string, advice: string): FaissVis
 }
 
 function whyAbsent(name: 'ann' | 'vision'): string {
-  if (!isInPlace()) return `a bundler has put this code into ${__filename}, where its addons are not`;
+  if (!isInPlace()) return `a bundler has put this code into ${here}, where its addons are not`;
   const platform = `${process.platform}-${process.arch}`;
   if (!isPrebuilt()) return `none is built for ${isMusl() ? `${platform} with musl` : platform}, only for ${PREBUILT} with glibc`;
   return `the package ${packages[name]} is not installed`;
