@@ -79,7 +79,13 @@ timed npm install --no-fund --omit=dev "$(name "${tarballs[1]}")" "$(name "${tar
 expect '^\[7,"0 1 2 3 ' node installed-search.cjs
 expect 'ERR_VISION_UNAVAILABLE .*npm install @faiss-vision/vision-linux-x64@' node installed-faces.cjs photos/obama.jpg photos/obama2.jpg photos/biden.jpg
 timed npm ls --omit=dev
-expect 'found 0 vulnerabilities' npm audit --omit=dev
+# Not every registry answers it.
+audit=$(inside bash -c 'cd /root/app && npm audit --omit=dev' 2>&1 </dev/null) || true
+case $audit in
+  *'found 0 vulnerabilities'*) echo "== npm audit: found 0 vulnerabilities" ;;
+  *'audit endpoint returned an error'*) echo "== npm audit: NOT CHECKED, this registry has none" ;;
+  *) fail "npm audit: $audit" ;;
+esac
 if [[ $suite == bookworm ]]; then
   timed npm install --no-fund --omit=dev "$(name "${tarballs[2]}")" "$(name "${tarballs[3]}")"
   expect '"same":true,"other":false' node installed-faces.cjs photos/obama.jpg photos/obama2.jpg photos/biden.jpg

@@ -32,7 +32,9 @@ export function finder(file) {
 /** Drops what only debuggers read, makes a library look for others beside itself, and forgets those that it does not use. */
 export function makeRelocatable(file, { strip = false, unused = [] } = {}) {
   if (strip) tool('strip', '--strip-unneeded', file)
-  tool('patchelf', '--set-rpath', '$ORIGIN', ...unused.flatMap((name) => ['--remove-needed', name]), file)
+  // In one call patchelf 0.14 would do the second alone.
+  if (unused.length > 0) tool('patchelf', ...unused.flatMap((name) => ['--remove-needed', name]), file)
+  tool('patchelf', '--set-rpath', '$ORIGIN', file)
 }
 
 /** Debian's package that a file is from, with its version and its licence. */

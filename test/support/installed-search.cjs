@@ -3,7 +3,7 @@ const { Ann, Index } = require(require.resolve('faiss-vision/ann', { paths: [pro
 
 let state = 1;
 const random = () => (state = (state * 1103515245 + 12345) % 2147483648) / 2147483648;
-const vectors = Float32Array.from({ length: 500 * 32 }, random);
+const vectors = Float32Array.from({ length: 500 * 32 }, () => random() - 0.5);
 
 const ann = new Ann({ dimension: 32, threshold: 0.9 });
 ann.addSync(vectors);
