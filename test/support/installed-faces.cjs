@@ -1,5 +1,5 @@
 // In an installed copy: node installed-faces.cjs ONE SAME OTHER, three photos. Are the first two of one person, and the third?
-const { FaceRecognizer } = require(require.resolve('faiss-vision', { paths: [process.cwd()] }));
+const { FaceRecognizer } = require('faiss-vision');
 
 async function main() {
   const recognizer = await FaceRecognizer.load({ model: 'resnet128' });

@@ -1,5 +1,5 @@
 // In an installed copy: Ann and Index find what was put in. The answers, as JSON, are the same on every processor and Node.
-const { Ann, Index } = require(require.resolve('faiss-vision/ann', { paths: [process.cwd()] }));
+const { Ann, Index } = require('faiss-vision/ann');
 
 let state = 1;
 const random = () => (state = (state * 1103515245 + 12345) % 2147483648) / 2147483648;
