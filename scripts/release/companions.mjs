@@ -3,11 +3,15 @@ import { createRequire } from 'node:module'
 import { basename, join } from 'node:path'
 import { cacheFolder, projectFolder } from '../setup/paths.mjs'
 import { debianPackage, finder, glibcOf, makeRelocatable, neededBy, unusedBy } from './elf.mjs'
+import { askForOlderGlibc } from './older-glibc.mjs'
 
 const require = createRequire(import.meta.url)
 
 /** What every glibc system with Node on it has: glibc's parts, and the C++ library that Node itself is linked with. */
 const SYSTEM = /^(libc|libm|libdl|libpthread|librt|ld-linux-x86-64|libstdc\+\+|libgcc_s)\.so\.\d+$/
+
+/** What Node's own builds of versions 20 to 24 need. */
+const NODES_GLIBC = 'GLIBC_2.28'
 
 const built = (name) => {
   const path = join(projectFolder, 'build/Release', name)
@@ -21,7 +25,10 @@ export function searchPackage(folder, { faissRoot }) {
   const find = finder(join(folder, 'ann.node'))
   const beside = neededBy(join(folder, 'ann.node')).filter((name) => !SYSTEM.test(name))
   for (const name of beside) cpSync(find(name), join(folder, name), { dereference: true })
-  for (const name of ['ann.node', ...beside]) makeRelocatable(join(folder, name), { strip: true })
+  for (const name of ['ann.node', ...beside]) {
+    makeRelocatable(join(folder, name), { strip: true })
+    askForOlderGlibc(join(folder, name), NODES_GLIBC)
+  }
 
   licences(folder, {
     'faiss.txt': join(faissRoot ?? '', 'LICENSE'),
@@ -30,7 +37,7 @@ export function searchPackage(folder, { faissRoot }) {
     'gcc-libraries.txt': debianPackage(find('libgomp.so.1')).licence,
     'node-addon-api.txt': join(projectFolder, 'node_modules/node-addon-api/LICENSE.md'),
   })
-  return { glibc: glibcOf(join(folder, 'ann.node')) }
+  return { glibc: newest(['ann.node', ...beside].map((name) => glibcOf(join(folder, name)))) }
 }
 
 /** @faiss-vision/vision-linux-x64: vision.node with its libtorch and every library that this uses. */
