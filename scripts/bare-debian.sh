@@ -1,25 +1,33 @@
 # What scripts/try-fresh.sh and scripts/try-install.sh share: a minimal Debian in the folder $root, and a way to run in it.
-# Sourced by both, once their arguments are read into $arguments, $root, $keep and $suite, and with their fail().
+# Sourced by both; once their arguments are read into $root, $keep and $suite, they call `begin` with all of them.
 
-[[ $(id -u) == 0 ]] || fail "needs root: sudo $0 $root"
-for tool in debootstrap git node npm unshare; do
-  command -v "$tool" >/dev/null || fail "'$tool' is not installed"
-done
-root=$(realpath -m "$root")
-repo=$(git -C "$(dirname "$0")" rev-parse --show-toplevel)
-marker=$root/.faiss-vision-trial
-[[ ! -e $root || -e $marker || -z $(ls -A "$root") ]] ||
-  fail "$root is there already and is no earlier trial; name a new folder"
+keep=no root='' suite=bookworm
+trial=$(basename "$0" .sh)
+usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 2; }
+fail() { echo "$trial: $*" >&2; exit 1; }
 
-# Every mount below lives in a mount namespace of its own and goes with it, however this script ends.
-if [[ ${FAISS_VISION_TRIAL_NAMESPACE:-} != yes ]]; then
-  node_binary=$(node -p process.execPath) npm_folder=$(realpath "$(npm root -g 2>/dev/null)/npm") \
-    npm_settings=$(npm config get globalconfig 2>/dev/null) FAISS_VISION_TRIAL_NAMESPACE=yes \
-    unshare --mount --propagation private bash "$0" "${arguments[@]}" && status=0 || status=$?
-  # Here, outside the namespace, nothing is mounted below $root: removing it cannot reach the machine's /dev.
-  [[ $keep == yes || ! -e $marker ]] || rm -rf --one-file-system "$root"
-  exit "$status"
-fi
+begin() { # ARGUMENT...: those of the script
+  [[ -n $root ]] || usage
+  [[ $(id -u) == 0 ]] || fail "needs root: sudo $0 $root"
+  for tool in debootstrap git node npm unshare; do
+    command -v "$tool" >/dev/null || fail "'$tool' is not installed"
+  done
+  root=$(realpath -m "$root")
+  repo=$(git -C "$(dirname "$0")" rev-parse --show-toplevel)
+  marker=$root/.faiss-vision-trial
+  [[ ! -e $root || -e $marker || -z $(ls -A "$root") ]] ||
+    fail "$root is there already and is no earlier trial; name a new folder"
+
+  # Every mount below lives in a mount namespace of its own and goes with it, however this script ends.
+  if [[ ${FAISS_VISION_TRIAL_NAMESPACE:-} != yes ]]; then
+    node_binary=$(node -p process.execPath) npm_folder=$(realpath "$(npm root -g 2>/dev/null)/npm") \
+      npm_settings=$(npm config get globalconfig 2>/dev/null) FAISS_VISION_TRIAL_NAMESPACE=yes \
+      unshare --mount --propagation private bash "$0" "$@" && status=0 || status=$?
+    # Here, outside the namespace, nothing is mounted below $root: removing it cannot reach the machine's /dev.
+    [[ $keep == yes || ! -e $marker ]] || rm -rf --one-file-system "$root"
+    exit "$status"
+  fi
+}
 
 inside() { chroot "$root" /usr/bin/env -i "${settings[@]}" "$@"; }
 
@@ -47,6 +55,16 @@ base_system() {
   [[ -z ${proxy:-} ]] || export http_proxy=$proxy
   debootstrap --variant=minbase "$suite" "$root" ${mirror:+"$mirror"}
   touch "$marker"
+}
+
+minimal_debian() { # unless an earlier trial left it
+  if [[ ! -e $marker ]]; then
+    echo "== a minimal Debian $suite in $root"
+    base_system >/dev/null || fail "debootstrap failed"
+  fi
+  mount -t proc proc "$root/proc"
+  mount --rbind /dev "$root/dev"
+  registry_settings
 }
 
 registry_settings() {

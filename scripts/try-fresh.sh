@@ -14,12 +14,9 @@
 # in; nothing else of it is.
 set -euo pipefail
 
-suite=bookworm
-arguments=("$@")
-usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 2; }
-fail() { echo "try-fresh: $*" >&2; exit 1; }
+. "$(dirname "$0")/bare-debian.sh"
 
-keep=no root='' command=()
+arguments=("$@") command=()
 while (($#)); do
   case $1 in
     --keep) keep=yes ;;
@@ -29,8 +26,7 @@ while (($#)); do
   esac
   shift
 done
-[[ -n $root ]] || usage
-. "$(dirname "$0")/bare-debian.sh"
+begin "${arguments[@]}"
 
 tools() {
   inside apt-get update -q
@@ -38,13 +34,7 @@ tools() {
   copy_node
 }
 
-if [[ ! -e $marker ]]; then
-  echo "== a minimal Debian $suite in $root"
-  base_system >/dev/null || fail "debootstrap failed"
-fi
-mount -t proc proc "$root/proc"
-mount --rbind /dev "$root/dev"
-registry_settings
+minimal_debian
 if [[ ! -e $root/usr/local/bin/npx ]]; then
   echo "== Node, Python, g++, CMake, ninja"
   tools >/dev/null

@@ -13,12 +13,9 @@
 # registries is carried in, as scripts/try-fresh.sh does; npm fetches the package's own dependencies there.
 set -euo pipefail
 
-suite=bookworm
-arguments=("$@")
-usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 2; }
-fail() { echo "try-install: $*" >&2; exit 1; }
+. "$(dirname "$0")/bare-debian.sh"
 
-keep=no root='' other_node=''
+arguments=("$@") other_node=''
 while (($#)); do
   case $1 in
     --keep) keep=yes ;;
@@ -29,8 +26,7 @@ while (($#)); do
   esac
   shift
 done
-[[ -n $root ]] || usage
-. "$(dirname "$0")/bare-debian.sh"
+begin "${arguments[@]}"
 
 packages=$repo/build/packages
 version=$(node -p "require('$repo/package.json').version")
@@ -39,13 +35,7 @@ for file in "${tarballs[@]}"; do [[ -e $file ]] || fail "$file is not there: npm
 photos=$(node -p "require('$repo/dist/models/cache.js').photosFolder()")/face_recognition
 [[ -e $photos/obama.jpg ]] || fail "the demo's photos are not in $photos: npm run setup fetches them"
 
-if [[ ! -e $marker ]]; then
-  echo "== a minimal Debian $suite in $root"
-  base_system >/dev/null || fail "debootstrap failed"
-fi
-mount -t proc proc "$root/proc"
-mount --rbind /dev "$root/dev"
-registry_settings
+minimal_debian
 [[ -z $other_node ]] || node_binary=$(realpath "$other_node")
 copy_node
 for tool in cc gcc c++ cmake python3 pip; do
