@@ -2,27 +2,21 @@
 // the time from an empty process to a first search, and the time of searches.
 //   npm run pack -- main search && npm run bench:install
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { inTurn, median, ratio } from './measure.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const packed = (name) => {
-  const folder = join(root, 'build/packages', name);
-  if (!existsSync(folder)) throw new Error(`${folder} is not there: npm run pack -- main search makes it`);
-  return folder;
-};
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const tarballs = ['faiss-vision-linux-x64', 'faiss-vision'].map((name) => join(root, 'build/packages', `${name}-${version}.tgz`));
+if (!tarballs.every(existsSync)) throw new Error(`${tarballs.join(' or ')} is not there: npm run pack -- main search makes them`);
 
 const trial = mkdtempSync(join(tmpdir(), 'faiss-vision-bench-'));
-const installed = join(trial, 'node_modules');
-mkdirSync(join(installed, '@faiss-vision'), { recursive: true });
-const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'];
 writeFileSync(join(trial, 'package.json'), '{ "private": true }');
-const { version } = JSON.parse(execFileSync('cat', [join(packed('main'), 'package.json')], { encoding: 'utf8' }));
-const tarball = (name) => join(root, 'build/packages', `${name}-${version}.tgz`);
-execFileSync('npm', ['install', ...options, tarball('faiss-vision-linux-x64'), tarball('faiss-vision')], { cwd: trial });
+const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'];
+execFileSync('npm', ['install', ...options, ...tarballs], { cwd: trial });
 const local = join(trial, 'local');
 mkdirSync(join(local, 'node_modules'), { recursive: true });
 symlinkSync(root, join(local, 'node_modules', 'faiss-vision'));

@@ -5,8 +5,7 @@ import { checkDevice } from '../device';
 import { FaissVisionError } from '../error';
 import { decode, type ImageInput } from '../image';
 import { invalid } from '../image/check';
-import { modelPath } from '../models/cache';
-import { DEFAULT_WEIGHTS, weightsPath } from './weights';
+import { DEFAULT_WEIGHTS, packagedWeights, weightsPath } from './weights';
 
 export interface FaceRecognizerOptions {
   /**
@@ -157,7 +156,7 @@ export class FaceRecognizer {
       architecture: own?.architecture,
       threshold: own?.threshold,
       weights: await weightsPath(own?.architecture ?? model, weights ?? own?.weights),
-      detectorWeights: modelPath('mtcnn'),
+      detectorWeights: packagedWeights('mtcnn'),
       precision,
       minFaceSize,
       thresholds,
