@@ -32,7 +32,8 @@ function buildTools() {
   const npm = process.env.npm_execpath ?? ''
   const [command, ...prefix] = npm.endsWith('npm-cli.js') ? [process.execPath, npm] : ['npm']
   // The script of this package must not run once more, nor any other.
-  execFileSync(command, [...prefix, 'install', '--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund', '--no-save', '--global=false', ...names], {
+  const options = ['--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund', '--no-save', '--global=false']
+  execFileSync(command, [...prefix, 'install', ...options, ...names], {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: { ...process.env, npm_config_build_from_source: '', FAISS_VISION_BUILD: '' },
   })

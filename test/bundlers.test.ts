@@ -2,7 +2,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cacheFolder } from '../dist/models/cache';
 
@@ -49,7 +49,8 @@ type Bundle = (file: string, external: boolean) => Promise<void>;
 
 const esbuild = (format: 'cjs' | 'esm'): Bundle => async (outfile, external) => {
   const { build } = await import('esbuild');
-  await build({ entryPoints: [entry()], outfile, format, bundle: true, platform: 'node', logLevel: 'silent', ...(external ? { external: ['faiss-vision'] } : {}) });
+  const setting = external ? { external: ['faiss-vision'] } : {};
+  await build({ entryPoints: [entry()], outfile, format, bundle: true, platform: 'node', logLevel: 'silent', ...setting });
 };
 
 const webpack: Bundle = async (file, external) => {
@@ -59,7 +60,7 @@ const webpack: Bundle = async (file, external) => {
       mode: 'production',
       target: 'node',
       entry: entry(),
-      output: { path: join(project, 'out'), filename: file.slice(join(project, 'out').length + 1) },
+      output: { path: join(project, 'out'), filename: basename(file) },
     };
     if (external) configuration.externals = [/^faiss-vision(\/|$)/];
     if (external) configuration.externalsType = 'commonjs';
@@ -74,7 +75,7 @@ const vite: Bundle = async (file, external) => {
     root: project,
     configFile: false,
     logLevel: 'silent',
-    build: { ssr: entry(), outDir: join(project, 'out'), emptyOutDir: false, rollupOptions: { output: { entryFileNames: file.slice(join(project, 'out').length + 1) } } },
+    build: { ssr: entry(), outDir: join(project, 'out'), emptyOutDir: false, rollupOptions: { output: { entryFileNames: basename(file) } } },
     ssr: external ? { external: ['faiss-vision'] } : { noExternal: true },
   });
 };
@@ -96,7 +97,8 @@ describe.each<[string, string, Bundle]>([
     await bundle(at(`inside-${name}`), false);
     const answer = alone(at(`inside-${name}`));
     // esbuild itself ends such a program at the first thing of Node's that a CommonJS package requires; the page quotes it.
-    if (name === 'esbuild.mjs') expect(readFileSync(join(root, 'docs', 'bundlers.md'), 'utf8')).toContain(/Dynamic require of "\S+" is not supported/.exec(answer)?.[0]);
+    const page = readFileSync(join(root, 'docs', 'bundlers.md'), 'utf8');
+    if (name === 'esbuild.mjs') expect(page).toContain(/Dynamic require of "\S+" is not supported/.exec(answer)?.[0]);
     else expect(answer).toMatch(/^ERR_ADDON_UNAVAILABLE .*bundler.*docs\/bundlers\.md/);
   });
 });
@@ -111,7 +113,9 @@ describe.runIf(process.env.FAISS_VISION_TRY_NEXT)('Next.js', () => {
     const npm = ['install', '--prefix', folder, '--no-audit', '--no-fund', '--loglevel=error', 'next@16', 'react@19', 'react-dom@19'];
     execFileSync('npm', npm, { stdio: 'pipe' });
     cpSync(join(folder, 'node_modules'), join(app, 'node_modules'), { recursive: true, verbatimSymlinks: true });
-    for (const name of ['faiss-vision', '@faiss-vision']) cpSync(join(project, 'node_modules', name), join(app, 'node_modules', name), { recursive: true });
+    for (const name of ['faiss-vision', '@faiss-vision']) {
+      cpSync(join(project, 'node_modules', name), join(app, 'node_modules', name), { recursive: true });
+    }
     mkdirSync(join(app, 'app', 'search'), { recursive: true });
     writeFileSync(join(app, 'package.json'), '{ "private": true }');
     writeFileSync(join(app, 'app', 'layout.js'), 'export default ({ children }) => <html><body>{children}</body></html>;');

@@ -37,8 +37,9 @@ export const addons = {
     const now = state(context, stamp)
     forgetOtherConfiguration(folder, stamp, options)
 
+    const program = join(context.tools ?? join(folder, 'node_modules'), 'cmake-js/bin/cmake-js')
     const cmakeJs = (command, ...args) =>
-      run(process.execPath, [join(context.tools ?? join(folder, 'node_modules'), 'cmake-js/bin/cmake-js'), command, '-G', 'Ninja', '-B', 'Release', ...args], {
+      run(process.execPath, [program, command, '-G', 'Ninja', '-B', 'Release', ...args], {
         cwd: folder,
         log: context.log,
         environment: context.environment,

@@ -47,7 +47,10 @@ export const packages = {
     const known = await allKnown(names)
     // To install a package for npm is one thing, to install packages for the whole system another.
     const administrator = context.published === undefined ? await administratorPrefix() : undefined
-    if (administrator === undefined) throw new SetupError(`${names.join(', ')} missing${context.published === undefined ? ', and installing needs root' : ''}`, { advice: commandToRun(names, known) })
+    if (administrator === undefined) {
+      const why = context.published === undefined ? ', and installing needs root' : ''
+      throw new SetupError(`${names.join(', ')} missing${why}`, { advice: commandToRun(names, known) })
+    }
 
     // Waits for another apt instead of failing beside it; tells its progress on its standard output.
     const [program, ...prefix] = [...administrator, 'apt-get']

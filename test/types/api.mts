@@ -1,6 +1,7 @@
 // Compiled, never run: what the declarations promise to an ECMAScript module.
 import { expectTypeOf } from 'vitest';
-import { Ann, BinaryIndex, type Decision, DepthEstimator, type DepthMap, type Face, FaceRecognizer, FaissVisionError, type ImageInput, Index, IndexFlatL2 } from 'faiss-vision';
+import { Ann, BinaryIndex, DepthEstimator, FaceRecognizer, FaissVisionError, Index, IndexFlatL2 } from 'faiss-vision';
+import type { Decision, DepthMap, Face, ImageInput } from 'faiss-vision';
 import { Ann as AnnOfSubpath, type SearchResult } from 'faiss-vision/ann';
 import { DepthEstimator as DepthOfSubpath } from 'faiss-vision/depth';
 import { FaceRecognizer as FaceOfSubpath } from 'faiss-vision/face';
@@ -24,7 +25,8 @@ const index = Index.factory(64, 'IVF16,Flat');
 expectTypeOf(index).toEqualTypeOf<Index>();
 expectTypeOf(new IndexFlatL2(64)).toExtend<Index>();
 expectTypeOf(index.search(new Float32Array(64), 10)).resolves.toExtend<SearchResult<Float32Array>>();
-expectTypeOf(index.search(new Float32Array(64), 10, { params: { nprobe: 4 }, filter: { leaveOut: [7, 8n] } })).resolves.toHaveProperty('labels').toEqualTypeOf<BigInt64Array>();
+const found = await index.search(new Float32Array(64), 10, { params: { nprobe: 4 }, filter: { leaveOut: [7, 8n] } });
+expectTypeOf(found.labels).toEqualTypeOf<BigInt64Array>();
 expectTypeOf(Index.load('index.faiss')).resolves.toEqualTypeOf<Index>();
 // @ts-expect-error bits are bytes
 BinaryIndex.factory(64, 'BFlat').search(new Float32Array(2), 1);
