@@ -65,6 +65,14 @@ describe('the packages', () => {
     expect(Number(search.glibc.split('.')[1])).toBeLessThanOrEqual(28); // as Node's own builds
   });
 
+  it('have the very machine code of the local build, so search is as fast', () => {
+    const code = (file: string): Buffer => {
+      execFileSync('objcopy', ['--dump-section', `.text=${join(trial, 'text')}`, file, join(trial, 'copy')]);
+      return readFileSync(join(trial, 'text'));
+    };
+    expect(code(join(search.folder, 'ann.node')).equals(code(join(__dirname, '..', 'build', 'Release', 'ann.node')))).toBe(true);
+  });
+
   it('ask for Node-API and for nothing else of Node', () => {
     const symbols = execFileSync('nm', ['-D', '--undefined-only', '-P', join(search.folder, 'ann.node')], { encoding: 'utf8' });
     expect(symbols).toMatch(/^napi_create_object /m);
