@@ -45,7 +45,7 @@ beforeAll(async () => {
   writeFileSync(join(project, 'package.json'), '{ "private": true }');
   const options = ['--ignore-scripts', '--omit=dev', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'];
   execFileSync('npm', ['install', ...options, search.tarball, main.tarball], { cwd: project, stdio: 'pipe' });
-});
+}, 600_000); // libtorch is large, and a machine may be busy
 afterAll(() => rmSync(trial, { recursive: true }));
 
 describe('the packages', () => {
