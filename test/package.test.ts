@@ -10,7 +10,7 @@ const run = (folder: string, ...args: string[]) => execFileSync(process.execPath
 describe('module formats', () => {
   const names =
     'Ann,BaseIndex,BinaryIndex,DepthEstimator,DepthMap,DepthWatch,FaceRecognizer,FaissVisionError,Index,IndexFlatIP,IndexFlatL2,' +
-    'IndexHNSW,IndexIVFFlat,IndexIVFPQ,IndexLSH,IndexPQ,IndexScalarQuantizer,convertWeights,drawFaces,searchInfo,setThreads';
+    'IndexHNSW,IndexIVFFlat,IndexIVFPQ,IndexLSH,IndexPQ,IndexScalarQuantizer,convertWeights,drawFaces,openFrames,searchInfo,setThreads';
 
   it.each([
     ['CommonJS', ['-p', `Object.keys(require('faiss-vision')).sort().join()`]],
