@@ -1,26 +1,16 @@
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import { FaissVisionError } from './error';
-
-const load = createRequire(__filename);
-const root = join(__dirname, '..');
+import { loadAddon } from './native';
 
 /** One native addon, loaded at the first call: whoever only searches never needs libtorch. */
-function lazily<T extends CommonAddon>(name: string, unavailable: (reason: string) => FaissVisionError): () => T {
+function lazily<T extends CommonAddon>(name: 'ann' | 'vision'): () => T {
   let addon: T | undefined;
   return () => {
     if (addon !== undefined) return addon;
-    const file = join(root, 'build', 'Release', `${name}.node`);
-    try {
-      addon = withBriefSpinning(() => load(file) as T);
-    } catch (error) {
-      throw unavailable(error instanceof Error ? error.message.split('\n')[0]! : String(error));
-    }
-    const common = addon as CommonAddon;
-    if (threads !== undefined) common.setThreads(threads);
-    loaded.push(common);
-    process.on('exit', () => common.close());
-    return addon;
+    const loading = withBriefSpinning(() => loadAddon(name) as T);
+    if (threads !== undefined) loading.setThreads(threads);
+    loaded.push(loading);
+    process.on('exit', () => loading.close());
+    return (addon = loading);
   };
 }
 
@@ -162,11 +152,7 @@ export interface AnnAddon extends CommonAddon {
   info(): { faiss: string; simd: string; blas: string; blasKernels: string; threads: number };
 }
 
-export const annAddon = lazily<AnnAddon>(
-  'ann',
-  (reason) =>
-    new FaissVisionError('ERR_ADDON_UNAVAILABLE', `the search addon could not be loaded (${reason}). In a clone, npm run setup builds it.`),
-);
+export const annAddon = lazily<AnnAddon>('ann');
 
 export interface NativeFaceRecognizerOptions {
   model: string;
@@ -226,12 +212,4 @@ export interface VisionAddon extends CommonAddon {
   info(): { torch: string; threads: number };
 }
 
-export const visionAddon = lazily<VisionAddon>(
-  'vision',
-  (reason) =>
-    new FaissVisionError(
-      'ERR_VISION_UNAVAILABLE',
-      `faces and depth need vision.node and libtorch, which could not be loaded (${reason}). ` +
-        'Install libtorch (on Debian and Ubuntu: apt-get install libtorch-dev) and build it with npm run setup; search works without.',
-    ),
-);
+export const visionAddon = lazily<VisionAddon>('vision');

@@ -23,9 +23,12 @@ const allSteps = [...steps, ...optionalSteps]
  * json: tell everything on standard error; standard output is the caller's.
  * tests: build the C++ tests as well, and fetch what only tests need.
  * only: names of the steps to look at; all without it, but for the optional ones.
+ * published: what of `search` and `vision` to build where this is no clone but an installed package; it has no tests and no
+ * models of its own, and system packages are the user's to install.
+ * tools: the node_modules with cmake-js and node-addon-api, where it is not the project's own.
  * Returns the folder of the FAISS in use, undefined where CMake finds it by itself.
  */
-export async function setup({ quiet = false, json = false, tests = false, only } = {}) {
+export async function setup({ quiet = false, json = false, tests = false, only, published, tools } = {}) {
   const begin = performance.now()
   const report = new Report({ stream: json ? process.stderr : process.stdout, quiet })
   const cache = cacheFolder()
@@ -34,6 +37,8 @@ export async function setup({ quiet = false, json = false, tests = false, only }
     cache,
     tests,
     only,
+    published,
+    tools,
     // A package must not start a build of OpenCV of its own when it is installed.
     environment: { ...process.env, OPENCV4NODEJS_DISABLE_AUTOBUILD: '1' },
   }

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ const run = (folder: string, ...args: string[]) => execFileSync(process.execPath
 describe('module formats', () => {
   const names =
     'Ann,BaseIndex,BinaryIndex,DepthEstimator,DepthMap,DepthWatch,FaceQualityError,FaceRecognizer,FaissVisionError,Gallery,Index,IndexFlatIP,IndexFlatL2,' +
-    'IndexHNSW,IndexIVFFlat,IndexIVFPQ,IndexLSH,IndexPQ,IndexScalarQuantizer,convertWeights,drawFaces,searchInfo,setThreads';
+    'IndexHNSW,IndexIVFFlat,IndexIVFPQ,IndexLSH,IndexPQ,IndexScalarQuantizer,convertWeights,drawFaces,openFrames,searchInfo,setThreads';
 
   it.each([
     ['CommonJS', ['-p', `Object.keys(require('faiss-vision')).sort().join()`]],
@@ -39,6 +39,27 @@ describe('module formats', () => {
 it('the API documentation builds without warnings', () => {
   // typedoc.json makes warnings errors
   expect(() => run(root, 'node_modules/typedoc/bin/typedoc', '--emit', 'none')).not.toThrow();
+});
+
+describe('what others check', () => {
+  const tool = (name: string, ...args: string[]) => spawnSync(process.execPath, [join(root, 'node_modules', name), ...args], { cwd: root, encoding: 'utf8' });
+
+  it('publint finds nothing', async () => {
+    const { publint } = await import('publint');
+    const { messages } = await publint({ pkgDir: root, strict: true });
+    expect(messages).toEqual([]);
+  });
+
+  it('arethetypeswrong finds nothing', () => {
+    // node16: subpaths have no types for the module resolution of Node 10, which needs a TypeScript from before the oldest Node here
+    const { status, stdout } = tool('@arethetypeswrong/cli/dist/index.js', '--pack', '.', '--profile', 'node16', '--no-emoji', '--no-color');
+    expect(stdout).toMatch(/"faiss-vision\/faiss-node" +│ OK \(CJS\) +│ OK \(ESM\)/);
+    expect(status).toBe(0);
+  });
+
+  it('the declarations promise what test/types says, to both kinds of modules', () => {
+    expect(tool('typescript/bin/tsc', '-p', 'test/types/tsconfig.json')).toMatchObject({ status: 0, stdout: '' });
+  });
 });
 
 describe('a machine without libtorch', () => {

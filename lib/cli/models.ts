@@ -56,7 +56,7 @@ Exit code 0, or 3 where a model could not be fetched.`,
 
 async function list(io: Io, json: boolean): Promise<void> {
   const known = [
-    ...packaged.map(({ name, about }) => ({ name, about, file: modelPath(name), source: 'a package; npm run setup fetches it' })),
+    ...packaged.map(({ name, about }) => ({ name, about, file: modelPath(name), source: 'the package @faiss-vision/models, or made by the set-up' })),
     ...RELEASED_WEIGHTS.map((weights) => ({ name: weights.name, about: weights.about, file: releasedPath(weights), source: releasedUrl(weights) })),
   ];
   const found = await Promise.all(

@@ -5,8 +5,7 @@ import { checkDevice } from '../device';
 import { FaissVisionError } from '../error';
 import { decode, type ImageInput } from '../image';
 import { invalid } from '../image/check';
-import { modelPath } from '../models/cache';
-import { DEFAULT_WEIGHTS, weightsPath } from './weights';
+import { DEFAULT_WEIGHTS, packagedWeights, weightsPath } from './weights';
 
 export interface FaceRecognizerOptions {
   /**
@@ -164,7 +163,7 @@ export class FaceRecognizer {
       architecture: own?.architecture,
       threshold: own?.threshold,
       weights: file,
-      detectorWeights: modelPath('mtcnn'),
+      detectorWeights: packagedWeights('mtcnn'),
       precision,
       minFaceSize,
       thresholds,

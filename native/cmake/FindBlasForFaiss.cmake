@@ -5,7 +5,8 @@
 
 if(NOT BLA_VENDOR)
   find_library(BlasForFaiss_OPENBLAS NAMES libopenblas.a PATH_SUFFIXES openblas-openmp NO_CACHE)
-  # The LAPACK inside is Fortran; its run-time library has no unversioned name without a Fortran compiler.
+  # The LAPACK inside is Fortran; its run-time library has no unversioned name without a Fortran compiler. What is left of it
+  # in ann.node needs one function, which native/ann/blas.cpp has, so that nobody has to install that library.
   find_library(BlasForFaiss_GFORTRAN NAMES gfortran libgfortran.so.5 NO_CACHE)
 endif()
 
@@ -14,7 +15,8 @@ if(BlasForFaiss_OPENBLAS MATCHES "openblas-openmp" AND BlasForFaiss_GFORTRAN)
   find_package(OpenMP REQUIRED)
   set(BlasForFaiss_KIND "${BlasForFaiss_OPENBLAS}")
   set_target_properties(BlasForFaiss::blas PROPERTIES
-    INTERFACE_LINK_LIBRARIES "${BlasForFaiss_OPENBLAS};${BlasForFaiss_GFORTRAN};OpenMP::OpenMP_CXX"
+    INTERFACE_LINK_LIBRARIES
+      "${BlasForFaiss_OPENBLAS};-Wl,--push-state,--as-needed;${BlasForFaiss_GFORTRAN};-Wl,--pop-state;OpenMP::OpenMP_CXX"
     INTERFACE_COMPILE_DEFINITIONS FAISS_VISION_STATIC_OPENBLAS
     INTERFACE_LINK_OPTIONS "LINKER:--wrap=getenv,--undefined=__wrap_getenv")
 else()

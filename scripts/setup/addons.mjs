@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { SetupError } from './errors.mjs'
 import { fileStates, filesBelow, readJson, shortHash } from './fingerprint.mjs'
 import { buildJobs, ninjaProgress } from './ninja.mjs'
@@ -7,7 +7,9 @@ import { run } from './run.mjs'
 import { osRelease } from './system.mjs'
 
 const PEAK_MEMORY_PER_JOB_GB = 2 // a file that includes torch's headers
-const ADDONS = ['Release/ann.node', 'Release/vision.node']
+const ADDONS = { search: 'Release/ann.node', vision: 'Release/vision.node' }
+
+const outputsOf = ({ published = Object.keys(ADDONS) }) => published.map((name) => ADDONS[name])
 
 export const addons = {
   name: 'addons',
@@ -25,7 +27,7 @@ export const addons = {
     }
     const stamp = readJson(stampPath(context))
     const built = stamp?.state === state(context, stamp) && stamp.outputs.every((path) => existsSync(join(context.folder, 'build', path)))
-    return built ? describe(stamp.outputs) : undefined
+    return built ? describe(stamp.outputs, context) : undefined
   },
 
   async run(context, progress) {
@@ -35,8 +37,9 @@ export const addons = {
     const now = state(context, stamp)
     forgetOtherConfiguration(folder, stamp, options)
 
+    const program = join(context.tools ?? join(folder, 'node_modules'), 'cmake-js/bin/cmake-js')
     const cmakeJs = (command, ...args) =>
-      run(process.execPath, ['node_modules/cmake-js/bin/cmake-js', command, '-G', 'Ninja', '-B', 'Release', ...args], {
+      run(process.execPath, [program, command, '-G', 'Ninja', '-B', 'Release', ...args], {
         cwd: folder,
         log: context.log,
         environment: context.environment,
@@ -47,13 +50,13 @@ export const addons = {
     await cmakeJs('configure', ...Object.entries(options).map(([name, value]) => `--CD${name}=${value}`))
     await cmakeJs('build', '--parallel', String(buildJobs(PEAK_MEMORY_PER_JOB_GB)))
 
-    const absent = ADDONS.filter((path) => !existsSync(join(folder, 'build', path)))
+    const absent = outputsOf(context).filter((path) => !existsSync(join(folder, 'build', path)))
     if (absent.length > 0) {
       throw new SetupError(`CMake left out build/${absent.join(' and build/')}; its warning says why`, { log: context.log })
     }
-    const outputs = [...ADDONS, ...testPrograms(folder)]
+    const outputs = [...outputsOf(context), ...testPrograms(folder)]
     writeFileSync(stampPath(context), JSON.stringify({ state: now, options, outputs }))
-    return `built: ${describe(outputs)}`
+    return `built: ${describe(outputs, context)}`
   },
 }
 
@@ -68,10 +71,15 @@ export function testPrograms(folder) {
 
 const stampPath = ({ folder }) => join(folder, 'build/.setup.json')
 
-function cmakeOptions({ environment, faissRoot, tests }, stamp) {
+function cmakeOptions({ environment, faissRoot, tests, published, tools }, stamp) {
   // Once built, the tests stay in the build: else demo and test in turn would configure it each time.
   const options = { FAISS_VISION_TESTS: tests || stamp?.options?.FAISS_VISION_TESTS === 'ON' ? 'ON' : 'OFF' }
   if (faissRoot !== undefined) options.faiss_ROOT = faissRoot
+  for (const [option, name] of [['FAISS_VISION_SEARCH', 'search'], ['FAISS_VISION_TORCH', 'vision']]) {
+    if (published !== undefined) options[option] = published.includes(name) ? 'ON' : 'OFF'
+  }
+  // cmake-js looks for node-addon-api in the project alone.
+  if (tools !== undefined) options.CMAKE_JS_INC = [join(tools, 'node-api-headers/include'), join(tools, 'node-addon-api')].join(';')
   for (const name of ['Torch_DIR', 'CUDAToolkit_ROOT']) if (environment[name]) options[name] = environment[name]
   return options
 }
@@ -79,7 +87,8 @@ function cmakeOptions({ environment, faissRoot, tests }, stamp) {
 /** A hash of everything that the addons are made from. */
 function state(context, stamp) {
   const { folder } = context
-  const files = [join(folder, 'CMakeLists.txt'), join(folder, 'package-lock.json'), ...filesBelow(join(folder, 'native'))]
+  // A published package has no lock file.
+  const files = ['CMakeLists.txt', 'package-lock.json', 'native'].flatMap((name) => filesBelow(join(folder, name)))
   // A new release of the system comes with another libtorch.
   const { ID, VERSION_ID } = osRelease()
   return shortHash([fileStates(files), cmakeOptions(context, stamp), ID, VERSION_ID])
@@ -94,7 +103,8 @@ function forgetOtherConfiguration(folder, stamp, options) {
   else if (JSON.stringify(stamp?.options) !== JSON.stringify(options)) rmSync(cache)
 }
 
-function describe(outputs) {
-  const tests = outputs.length - ADDONS.length
-  return `ann.node, vision.node${tests > 0 ? ` and ${tests} test program${tests > 1 ? 's' : ''}` : ''}`
+function describe(outputs, context) {
+  const addons = outputsOf(context)
+  const tests = outputs.length - addons.length
+  return `${addons.map((path) => basename(path)).join(', ')}${tests > 0 ? ` and ${tests} test program${tests > 1 ? 's' : ''}` : ''}`
 }

@@ -1,10 +1,10 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { sourcePackageSources } from './apt-sources.mjs'
 import { SetupError } from './errors.mjs'
 import { shortHash } from './fingerprint.mjs'
 import { buildJobs, ninjaProgress } from './ninja.mjs'
-import { findCommand } from './paths.mjs'
+import { cacheFolder, findCommand } from './paths.mjs'
 import { run } from './run.mjs'
 import { instructionSet, osRelease } from './system.mjs'
 
@@ -76,6 +76,11 @@ export const faiss = {
   },
 }
 
+/** The folder of the FAISS that the set-up uses, undefined where it is left to CMake. */
+export function faissFolder(environment = process.env) {
+  return environment.faiss_ROOT || findBuilt(cacheFolder(environment))
+}
+
 /** The newest finished build for this processor and release. */
 function findBuilt(cache) {
   if (!existsSync(cache)) return undefined
@@ -144,6 +149,7 @@ async function compile(work, context, progress) {
   if (!existsSync(join(work, 'installed/lib/libfaiss.a')) || !existsSync(join(work, 'installed/include/faiss/Index.h'))) {
     throw new SetupError('the build of FAISS gave no library', { log: context.log })
   }
+  copyFileSync(join(work, 'source/LICENSE'), join(work, 'installed/LICENSE')) // who passes the library on must pass this on
   // Its CMake package names the BLAS found just now; the addon chooses its own.
   rmSync(join(work, 'installed/share'), { recursive: true, force: true })
 }

@@ -3,17 +3,27 @@ import { findCommand } from './paths.mjs'
 import { output, run } from './run.mjs'
 
 // What a fresh Debian with Node, Python, a compiler, CMake and ninja still lacks; what each is for.
-const ALWAYS = [
-  'ca-certificates', // pip and apt over https
+const ALWAYS = ['ca-certificates'] // pip and apt over https
+const FOR_SEARCH = [
   'libopenblas-openmp-dev', // BLAS and LAPACK that share FAISS's OpenMP threads
-  'nlohmann-json3-dev', // safetensors headers
   'libxxhash-dev', // the checksum of saved files
+  'dpkg-dev', // unpacks FAISS's source package
+]
+const FOR_VISION = [
+  'libtorch-dev',
+  'nlohmann-json3-dev', // safetensors headers
+]
+const FOR_TESTS = [
   'libgtest-dev', // the C++ tests
+  'patchelf', // packs what is tried as an installed package
+  'qemu-user', // tries it on an older processor
 ]
 // For the optional step opencv.
 const FOR_OPENCV = ['libopencv-dev']
 // Looked for as commands, because a user may have newer ones than the distribution's.
-const COMMANDS = { 'g++': 'g++', make: 'make', cmake: 'cmake', ninja: 'ninja-build', python3: 'python3' }
+const COMMANDS = { 'g++': 'g++', cmake: 'cmake', ninja: 'ninja-build' }
+// npm ci compiles better-sqlite3 with make.
+const COMMANDS_OF_A_CLONE = { make: 'make', python3: 'python3' }
 
 // Debian ships these modules of Python apart.
 const MODULES = { pip: 'python3-pip', ensurepip: 'python3-venv' }
@@ -39,8 +49,12 @@ export const packages = {
   async run(context, progress) {
     const names = context.missingPackages
     const known = await allKnown(names)
-    const administrator = await administratorPrefix()
-    if (administrator === undefined) throw new SetupError(`${names.join(', ')} missing, and installing needs root`, { advice: commandToRun(names, known) })
+    // To install a package for npm is one thing, to install packages for the whole system another.
+    const administrator = context.published === undefined ? await administratorPrefix() : undefined
+    if (administrator === undefined) {
+      const why = context.published === undefined ? ', and installing needs root' : ''
+      throw new SetupError(`${names.join(', ')} missing${why}`, { advice: commandToRun(names, known) })
+    }
 
     // Waits for another apt instead of failing beside it; tells its progress on its standard output.
     const [program, ...prefix] = [...administrator, 'apt-get']
@@ -73,17 +87,19 @@ function isDebian() {
   return findCommand('apt-get') !== undefined && findCommand('dpkg-query') !== undefined
 }
 
-async function missing({ environment, only, tests }) {
+async function missing({ environment, only, published, tests }) {
   const wanted = [...ALWAYS]
+  if (published?.includes('search') ?? true) wanted.push(...FOR_SEARCH.filter((name) => name !== 'dpkg-dev' || !environment.faiss_ROOT))
+  if (published?.includes('vision') ?? true) wanted.push(...FOR_VISION.filter((name) => name !== 'libtorch-dev' || !environment.Torch_DIR))
+  if (tests) wanted.push(...FOR_TESTS)
   if (only?.includes('opencv')) wanted.push(...FOR_OPENCV)
-  if (!environment.Torch_DIR) wanted.push('libtorch-dev')
-  if (!environment.faiss_ROOT) wanted.push('dpkg-dev') // unpacks FAISS's source package
-  const modules = ['pip'] // fetches models
+  const modules = published === undefined ? ['pip'] : [] // fetches models
   if (tests) modules.push('ensurepip') // makes the virtual environment of the Milvus server
 
   const states = (await installed([...wanted, ...Object.values(MODULES)])) ?? new Set()
   const names = wanted.filter((name) => !states.has(name))
-  for (const [command, name] of Object.entries(COMMANDS)) {
+  const commands = published === undefined ? { ...COMMANDS, ...COMMANDS_OF_A_CLONE } : COMMANDS
+  for (const [command, name] of Object.entries(commands)) {
     if (findCommand(command, environment) === undefined) names.push(name)
   }
   for (const module of modules) {
