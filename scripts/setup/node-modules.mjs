@@ -1,6 +1,6 @@
-import { existsSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { basename, join } from 'node:path'
 import { readJson } from './fingerprint.mjs'
+import { nodeHeaders } from './paths.mjs'
 import { run } from './run.mjs'
 
 export const nodeModules = {
@@ -21,16 +21,10 @@ export const nodeModules = {
     await run(command, [...prefix, 'ci', '--no-audit', '--no-fund', '--loglevel=error'], {
       cwd: context.folder,
       log: context.log,
-      environment: { ...ownHeaders(), ...context.environment },
+      environment: { ...nodeHeaders(), ...context.environment },
     })
     return 'installed'
   },
-}
-
-/** Lets node-gyp, which compiles better-sqlite3, use the headers that came with Node instead of fetching them. */
-function ownHeaders() {
-  const folder = dirname(dirname(process.execPath))
-  return existsSync(join(folder, 'include/node/node_api.h')) ? { npm_config_nodedir: folder } : {}
 }
 
 /** Whether node_modules has every package of package-lock.json in its version, by npm's own record of it. */
