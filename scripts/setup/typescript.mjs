@@ -3,6 +3,9 @@ import { join } from 'node:path'
 import { fileStates, filesBelow, readJson } from './fingerprint.mjs'
 import { run } from './run.mjs'
 
+// Each after those whose types it needs.
+const PROJECTS = ['.', 'packages/service']
+
 export const typescript = {
   name: 'typescript',
   title: 'TypeScript',
@@ -16,16 +19,20 @@ export const typescript = {
 
   async run(context, progress) {
     const { folder } = context
-    progress.update('compiling lib/ to dist/')
     const before = readJson(stampPath(folder)) ?? []
     // What was compiled from a file that is gone must not be found any more.
-    if (before.some((state) => !existsSync(state.split(' ')[0]))) rmSync(join(folder, 'dist'), { recursive: true })
+    if (before.some((state) => !existsSync(state.split(' ')[0]))) {
+      for (const project of PROJECTS) rmSync(join(folder, project, 'dist'), { recursive: true, force: true })
+    }
     const now = states(folder)
-    await run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'], {
-      cwd: folder,
-      log: context.log,
-      environment: context.environment,
-    })
+    for (const project of PROJECTS) {
+      progress.update(`compiling ${join(project, 'lib')}`)
+      await run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', join(project, 'tsconfig.json')], {
+        cwd: folder,
+        log: context.log,
+        environment: context.environment,
+      })
+    }
     writeFileSync(stampPath(folder), JSON.stringify(now))
     return 'compiled'
   },
@@ -34,6 +41,9 @@ export const typescript = {
 const stampPath = (folder) => join(folder, 'dist/.setup.json')
 
 function states(folder) {
-  const sources = filesBelow(join(folder, 'lib')).filter((file) => /\.m?ts$/.test(file))
-  return fileStates([...sources, join(folder, 'tsconfig.json'), join(folder, 'package-lock.json')])
+  const files = PROJECTS.flatMap((project) => {
+    const sources = filesBelow(join(folder, project, 'lib')).filter((file) => /\.m?ts$/.test(file))
+    return [...sources, join(folder, project, 'tsconfig.json')]
+  })
+  return fileStates([...files, join(folder, 'package-lock.json')])
 }

@@ -1,0 +1,90 @@
+import Database from 'better-sqlite3';
+import { ServiceError } from '../error.js';
+
+export type Db = Database.Database;
+
+/** Each brings a database from the version that is its place in this list to the next. */
+const MIGRATIONS = [
+  `
+  CREATE TABLE events (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    type TEXT NOT NULL,
+    camera TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    person TEXT,
+    body TEXT NOT NULL,
+    snapshot BLOB
+  );
+  CREATE INDEX events_camera ON events (camera, sequence);
+  CREATE INDEX events_time ON events (time);
+  -- What is still to be delivered, and to whom; a row goes away once it is.
+  CREATE TABLE outbox (
+    sink TEXT NOT NULL,
+    sequence INTEGER NOT NULL REFERENCES events (sequence) ON DELETE CASCADE,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (sink, sequence)
+  ) WITHOUT ROWID;
+  CREATE INDEX outbox_sequence ON outbox (sequence);
+  -- One row for each action of each rule for each event: that key is what keeps an action from running twice.
+  CREATE TABLE audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    event TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    rule TEXT NOT NULL,
+    action INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    camera TEXT NOT NULL,
+    person TEXT,
+    state TEXT NOT NULL,
+    detail TEXT,
+    created INTEGER NOT NULL,
+    changed INTEGER NOT NULL,
+    UNIQUE (event, rule, action)
+  );
+  CREATE INDEX audit_rule ON audit (rule, created);
+  CREATE INDEX audit_state ON audit (state);
+  CREATE TABLE tokens (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    hash BLOB NOT NULL,
+    scopes TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    expires INTEGER
+  );
+  CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+  `,
+];
+
+/**
+ * Opens the service's database and brings it up to date. What was committed survives a killed process and a power cut.
+ * @throws ERR_DATABASE_VERSION for one that a newer version wrote, ERR_DATABASE for one that cannot be opened
+ */
+export function openDatabase(file: string): Db {
+  let db: Db | undefined;
+  try {
+    db = new Database(file, { timeout: 5000 });
+    db.pragma('journal_mode = WAL');
+    db.pragma('synchronous = FULL');
+    db.pragma('foreign_keys = ON');
+    db.pragma('secure_delete = ON');
+    migrate(db);
+    return db;
+  } catch (error) {
+    db?.close();
+    if (error instanceof ServiceError) throw error;
+    throw new ServiceError('ERR_DATABASE', `the database "${file}" cannot be opened: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function migrate(db: Db): void {
+  const update = db.transaction(() => {
+    const version = db.pragma('user_version', { simple: true }) as number;
+    if (version > MIGRATIONS.length) {
+      throw new ServiceError('ERR_DATABASE_VERSION', `the database is of version ${version}; this program knows ${MIGRATIONS.length}`);
+    }
+    for (const sql of MIGRATIONS.slice(version)) db.exec(sql);
+    db.pragma(`user_version = ${MIGRATIONS.length}`);
+  });
+  update.immediate();
+}
