@@ -12,13 +12,14 @@ import { forget } from './forget';
 import { identify } from './identify';
 import { models } from './models';
 import { people } from './people';
+import { serve } from './serve';
 import { exportPeople, importPeople } from './transfer';
 import { verify } from './verify';
 
 const commands: readonly Command[] = [
   ...[detect, embed, verify, evaluate],
   ...[enroll, identify, people, forget, exportPeople, importPeople],
-  ...[depth, models, convert],
+  ...[depth, models, convert, serve],
 ];
 
 // What a library refuses because of an option's value is a mistake in the call, not in a file.

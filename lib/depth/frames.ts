@@ -19,14 +19,16 @@ const MAX_FRAME_BYTES = 64 * 2 ** 20;
 
 /**
  * The frames of a folder of pictures (in the order of their names), of an MJPEG stream (`http:` or `https:`), or of a camera
- * (its number) or a film (its path) through the package `@u4/opencv4nodejs`, which has to be installed for that. Opened when
- * the first frame is asked for.
+ * (its number or `rtsp:` address) or a film (its path) through the package `@u4/opencv4nodejs`, which has to be installed for that.
+ * Opened when the first frame is asked for.
  *
+ * @param signal ends an MJPEG stream that hangs
  * @throws ERR_SOURCE_NOT_FOUND for a path that is nothing. Reading throws it for what cannot be opened, ERR_OPENCV_UNAVAILABLE,
  * and ERR_SOURCE_FAILED where a camera gives no more frames
  */
-export async function openFrames(source: string): Promise<FrameSource> {
-  if (/^https?:\/\//.test(source)) return { frames: mjpegFrames(source), recorded: false };
+export async function openFrames(source: string, signal?: AbortSignal): Promise<FrameSource> {
+  if (/^https?:\/\//.test(source)) return { frames: mjpegFrames(source, signal), recorded: false };
+  if (/^rtsps?:\/\//.test(source)) return { frames: capturedFrames(source, true), recorded: false };
   if (/^\d+$/.test(source)) return { frames: capturedFrames(Number(source), true), recorded: false };
   const stat = await fs.stat(source).catch((cause: unknown) => {
     throw new FaissVisionError('ERR_SOURCE_NOT_FOUND', `"${source}" is no folder, no film, no camera's number and no http address`, { cause });
@@ -114,33 +116,54 @@ function reason(cause: unknown): string {
 }
 
 /** The JPEG pictures of a `multipart/x-mixed-replace` answer (RFC 2046, 5.1), as network cameras send them. */
-export async function* mjpegFrames(url: string): AsyncGenerator<Uint8Array> {
+export async function* mjpegFrames(url: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
   const stop = new AbortController();
+  const { address, headers, shown } = withoutPassword(url);
   try {
-    const response = await fetch(url, { signal: stop.signal }).catch((cause: unknown) => {
-      throw new FaissVisionError('ERR_SOURCE_NOT_FOUND', `${url} does not answer`, { cause });
+    const response = await fetch(address, { headers, signal: signal ? AbortSignal.any([stop.signal, signal]) : stop.signal }).catch((cause: unknown) => {
+      throw new FaissVisionError('ERR_SOURCE_NOT_FOUND', `${shown} does not answer`, { cause });
     });
     const type = response.headers.get('content-type') ?? '';
     const boundary = /^multipart\/x-mixed-replace\b.*;\s*boundary="?([^";]+)"?/i.exec(type)?.[1];
     if (!response.ok || !response.body || boundary === undefined) {
       const got = `${response.status} with "${type}"`;
-      throw new FaissVisionError('ERR_SOURCE_NOT_FOUND', `${url} answers ${got}, expected an MJPEG stream (multipart/x-mixed-replace)`);
+      throw new FaissVisionError('ERR_SOURCE_NOT_FOUND', `${shown} answers ${got}, expected an MJPEG stream (multipart/x-mixed-replace)`);
     }
-    // Some cameras write the dashes into the header as well.
-    const line = Buffer.from(`--${boundary.replace(/^--/, '')}`);
-    let pending: Buffer = Buffer.alloc(0);
-    for await (const chunk of response.body) {
-      pending = Buffer.concat([pending, chunk as Uint8Array]);
-      for (let part = takePart(pending, line); part; part = takePart(pending, line)) {
-        pending = part.rest;
-        if (part.content.length > 0) yield part.content;
-      }
-      if (pending.length > MAX_FRAME_BYTES) {
-        throw new FaissVisionError('ERR_IMAGE_TOO_LARGE', `${url} sends a frame of more than ${MAX_FRAME_BYTES} bytes`);
-      }
-    }
+    yield* multipartFrames(response.body as AsyncIterable<Uint8Array>, boundary, shown);
   } finally {
     stop.abort();
+  }
+}
+
+/** An address as fetch takes it: user and password, which cameras have in theirs, go into a header, and into no message. */
+function withoutPassword(url: string): { address: string; headers: Record<string, string>; shown: string } {
+  const address = new URL(url);
+  const { username, password } = address;
+  if (username === '' && password === '') return { address: url, headers: {}, shown: url };
+  address.username = address.password = '';
+  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return { address: address.href, headers: { authorization: `Basic ${Buffer.from(pair).toString('base64')}` }, shown: address.href };
+}
+
+/**
+ * The parts of a multipart stream.
+ * @param boundary as its content type says
+ * @param name what messages call the stream
+ * @throws ERR_IMAGE_TOO_LARGE for a part of more than 64 MiB
+ */
+export async function* multipartFrames(chunks: AsyncIterable<Uint8Array>, boundary: string, name: string): AsyncGenerator<Uint8Array> {
+  // Some cameras write the dashes into the header as well.
+  const line = Buffer.from(`--${boundary.replace(/^--/, '')}`);
+  let pending: Buffer = Buffer.alloc(0);
+  for await (const chunk of chunks) {
+    pending = Buffer.concat([pending, chunk]);
+    for (let part = takePart(pending, line); part; part = takePart(pending, line)) {
+      pending = part.rest;
+      if (part.content.length > 0) yield part.content;
+    }
+    if (pending.length > MAX_FRAME_BYTES) {
+      throw new FaissVisionError('ERR_IMAGE_TOO_LARGE', `${name} sends a frame of more than ${MAX_FRAME_BYTES} bytes`);
+    }
   }
 }
 

@@ -148,7 +148,7 @@ const Http = Type.Object(
     origins: Type.Array(Type.String({ pattern: '^https?://[^/]+$' }), { default: [], description: 'other origins whose pages may use the API' }),
     maxBody: whole('bytes of a request', { minimum: 1024, maximum: 256 * 2 ** 20, default: 10 * 2 ** 20 }),
     maxPixels: whole('pixels of a picture', { minimum: 1024, maximum: 2 ** 26, default: 2 ** 25 }),
-    requestsPerMinute: whole('requests of one address in a minute', { minimum: 1, default: 1200 }),
+    requestsPerMinute: whole('requests of one address in a minute', { minimum: 1, default: 6000 }),
     failuresPerMinute: whole('wrong tokens of one address in a minute', { minimum: 1, default: 10 }),
     connections: whole('connections at the same time', { minimum: 1, default: 512 }),
     streams: whole('live streams at the same time', { minimum: 1, default: 64 }),

@@ -14,8 +14,10 @@ const MIGRATIONS = [
     time INTEGER NOT NULL,
     person TEXT,
     body TEXT NOT NULL,
-    snapshot BLOB
+    snapshot BLOB,
+    track TEXT GENERATED ALWAYS AS (json_extract(body, '$.track')) VIRTUAL
   );
+  CREATE INDEX events_track ON events (track) WHERE track IS NOT NULL;
   CREATE INDEX events_camera ON events (camera, sequence);
   CREATE INDEX events_time ON events (time);
   -- What is still to be delivered, and to whom; a row goes away once it is.

@@ -128,6 +128,33 @@ export class EventStore {
     this.#db.prepare('UPDATE events SET snapshot = ? WHERE id = ?').run(snapshot, id);
   }
 
+  /** What nobody was told the end of, because the service ended first: tracks without `left`, alerts without `clear`. */
+  unfinished(): NewEvent[] {
+    const tracks = this.#db
+      .prepare(
+        `SELECT ${COLUMNS}, max(sequence) FROM events AS begun WHERE track IS NOT NULL
+         AND NOT EXISTS (SELECT 1 FROM events AS ended WHERE ended.track = begun.track AND ended.type = 'left') GROUP BY track ORDER BY sequence`,
+      )
+      .all() as Row[];
+    const left = tracks.map(eventOf).map(({ camera, track, person, distance }): NewEvent => {
+      return { type: 'left', camera, track: track!, ...(person ? { person, distance: distance! } : {}), reason: 'the service was started again' };
+    });
+    const clear = this.#lastOf('near', 'clear').map((camera): NewEvent => ({ type: 'clear', camera, coverage: 0, reason: 'the service was started again' }));
+    return [...left, ...clear];
+  }
+
+  /** Cameras that are lost as far as anybody was told. */
+  lostCameras(): string[] {
+    return this.#lastOf('camera-lost', 'camera-back');
+  }
+
+  /** Cameras with an event of the first type and none of the second one after it. */
+  #lastOf(begin: EventType, end: EventType): string[] {
+    const sql = `SELECT camera, type, max(sequence) FROM events WHERE type IN (?, ?) GROUP BY camera`;
+    const rows = this.#db.prepare(sql).all(begin, end) as { camera: string; type: EventType }[];
+    return rows.filter(({ type }) => type === begin).map(({ camera }) => camera);
+  }
+
   /** The sequence of the newest event; 0 before the first. */
   get last(): number {
     const row = this.#db.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'events'").get() as { seq: number } | undefined;

@@ -1,0 +1,121 @@
+import { readFileSync } from 'node:fs';
+import { EventEmitter } from 'node:events';
+import { connect, type IClientOptions, type MqttClient } from 'mqtt';
+import type { MqttConfig } from '../config/schema.js';
+import { ServiceError } from '../error.js';
+import type { CameraStatus } from '../sources/camera.js';
+import type { ServiceEvent } from '../store/events.js';
+import type { Sink } from './outbox.js';
+
+interface MqttEvents {
+  connected: [];
+  disconnected: [];
+  failed: [error: Error];
+}
+
+/**
+ * The broker. Topics, below the one that the configuration names: `status` (online or offline, retained, the last will),
+ * `cameras/ID/state` (retained), `cameras/ID/events`. Quality of service 1 everywhere.
+ */
+export class Mqtt extends EventEmitter<MqttEvents> implements Sink {
+  readonly name = 'mqtt';
+  readonly #topic: string;
+  readonly #client: MqttClient;
+  /** What is to be said again after each connection. */
+  readonly #retained = new Map<string, string>();
+  #ended = false;
+
+  /** @param clientId the same over restarts */
+  constructor(config: MqttConfig, clientId: string) {
+    super();
+    this.#topic = config.topic;
+    const options: IClientOptions = {
+      clientId: config.clientId ?? clientId,
+      // What is under way when a connection breaks is owed by the outbox, and the broker needs to keep nothing of ours.
+      clean: true,
+      queueQoSZero: false,
+      reconnectPeriod: 1000,
+      connectTimeout: 10_000,
+      keepalive: 15,
+      will: { topic: `${this.#topic}/status`, payload: Buffer.from('offline'), qos: 1, retain: true },
+    };
+    if (config.username !== undefined) options.username = config.username;
+    if (config.password !== undefined) options.password = config.password;
+    if (config.ca !== undefined) options.ca = readFileSync(config.ca);
+    this.#client = connect(config.url, options);
+    this.#client.on('connect', () => {
+      this.#publishRetained('status', 'online');
+      for (const [topic, payload] of this.#retained) this.#publishRetained(topic, payload);
+      this.emit('connected');
+    });
+    this.#client.on('close', () => this.emit('disconnected'));
+    this.#client.on('error', (error) => this.emit('failed', error));
+  }
+
+  get connected(): boolean {
+    return this.#client.connected;
+  }
+
+  wants(): boolean {
+    return true;
+  }
+
+  async deliver(event: ServiceEvent, signal: AbortSignal): Promise<void> {
+    await this.#publish(`${this.#topic}/cameras/${event.camera}/events`, JSON.stringify(event), false, signal);
+  }
+
+  /**
+   * Sends once and now: never later, when the connection is back, and never again.
+   * @throws ERR_MQTT with `unknown` true where it was sent and no answer came
+   */
+  async send(topic: string, payload: string, { retain = false, timeout = 5000 } = {}): Promise<void> {
+    await this.#publish(topic, payload, retain, AbortSignal.timeout(timeout));
+  }
+
+  /** A camera's state; the broker keeps it for whoever comes later. */
+  tellState(camera: string, { state, reason, since }: CameraStatus): void {
+    const topic = `cameras/${camera}/state`;
+    const payload = JSON.stringify({ state, ...(reason === undefined ? {} : { reason }), since: since.toISOString() });
+    this.#retained.set(topic, payload);
+    if (this.connected) this.#publishRetained(topic, payload);
+  }
+
+  /** Says goodbye where there is a connection. */
+  async close(): Promise<void> {
+    this.#ended = true;
+    if (this.connected) await this.#publish(`${this.#topic}/status`, 'offline', true, AbortSignal.timeout(2000)).catch(() => {});
+    await this.#client.endAsync(!this.connected);
+  }
+
+  #publishRetained(topic: string, payload: string): void {
+    this.#publish(`${this.#topic}/${topic}`, payload, true, AbortSignal.timeout(10_000)).catch(() => {
+      // It is said again after the next connection.
+    });
+  }
+
+  /** Resolves with the broker's acknowledgement. Without a connection, or when it breaks, it fails, and nothing is sent later. */
+  #publish(topic: string, payload: string, retain: boolean, signal: AbortSignal): Promise<void> {
+    const client = this.#client;
+    if (!client.connected) return Promise.reject(new ServiceError('ERR_MQTT', this.#ended ? 'the service stops' : 'the broker is not connected'));
+    return new Promise((resolve, reject) => {
+      let id: number | undefined;
+      const finish = (error?: Error) => {
+        client.off('close', broken);
+        signal.removeEventListener('abort', aborted);
+        if (error) reject(error);
+        else resolve();
+      };
+      const forget = (why: string) => {
+        // mqtt would send it again with the next connection.
+        if (id !== undefined) client.removeOutgoingMessage(id);
+        finish(Object.assign(new ServiceError('ERR_MQTT', why), { unknown: true }));
+      };
+      const broken = () => forget('the connection to the broker broke before it answered');
+      const aborted = () => forget('the broker did not answer in time');
+      client.once('close', broken);
+      signal.addEventListener('abort', aborted, { once: true });
+      client.publish(topic, payload, { qos: 1, retain }, (error) => finish(error ?? undefined));
+      id = client.getLastMessageId();
+    });
+  }
+}

@@ -1,0 +1,85 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import cors from '@fastify/cors';
+import rateLimit from '@fastify/rate-limit';
+import serveStatic from '@fastify/static';
+import swagger from '@fastify/swagger';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { authenticate } from './auth.js';
+import { refuseCrowds } from './crowds.js';
+import type { Context } from './context.js';
+import { HttpError, tellFailures } from './failures.js';
+import { documentOf } from './openapi.js';
+import { parsePictures } from './picture-body.js';
+import { cameraRoutes } from './routes/cameras.js';
+import { eventRoutes } from './routes/events.js';
+import { healthRoutes } from './routes/health.js';
+import { peopleRoutes } from './routes/people.js';
+import { pictureRoutes } from './routes/pictures.js';
+import { ruleRoutes } from './routes/rules.js';
+import { sessionRoutes } from './routes/session.js';
+import { Streams } from './streams.js';
+
+export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
+export type Routes = (app: App, context: Context & { streams: Streams }) => void;
+
+/** Where Vite puts the page; the API runs without it. */
+const PAGE = fileURLToPath(new URL('../page', import.meta.url));
+
+const CONTENT_SECURITY = "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
+
+/** The API and the page. */
+export async function buildApp(context: Context): Promise<App> {
+  const { config, log, metrics } = context;
+  const { tls, maxBody, requestsPerMinute, origins, connections } = config.http;
+  const app = Fastify({
+    loggerInstance: log as FastifyBaseLogger,
+    disableRequestLogging: true,
+    bodyLimit: maxBody,
+    requestTimeout: 30_000,
+    keepAliveTimeout: 10_000,
+    forceCloseConnections: 'idle',
+    return503OnClosing: true,
+    routerOptions: { maxParamLength: 200 },
+    http: { maxHeaderSize: 16 * 1024, headersTimeout: 10_000 },
+    ...(tls ? { https: { cert: readFileSync(tls.cert), key: readFileSync(tls.key), maxHeaderSize: 16 * 1024, headersTimeout: 10_000 } } : {}),
+    ajv: { customOptions: { strict: false, coerceTypes: true, removeAdditional: false } },
+  }).withTypeProvider<TypeBoxTypeProvider>() as unknown as App;
+  const streams = new Streams(config.http.streams);
+
+  refuseCrowds(app.server, connections);
+  tellFailures(app as unknown as FastifyInstance);
+  parsePictures(app as unknown as FastifyInstance);
+  authenticate(app as unknown as FastifyInstance, context);
+
+  app.addHook('onRequest', async (request, reply) => {
+    void reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff').header('referrer-policy', 'no-referrer').header('content-security-policy', CONTENT_SECURITY);
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'none';
+    metrics.requests.observe({ method: request.method, route, status: String(reply.statusCode) }, reply.elapsedTime / 1000);
+    request.log.debug({ method: request.method, route, status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, 'request');
+  });
+  app.addHook('preClose', async () => streams.closeAll());
+
+  if (origins.length > 0) await app.register(cors, { origin: origins, methods: ['GET', 'POST', 'PATCH', 'DELETE'] });
+  await app.register(rateLimit, {
+    max: requestsPerMinute,
+    timeWindow: 60_000,
+    errorResponseBuilder: (_request, { after }) => new HttpError(429, 'ERR_TOO_MANY', `too many requests; try again in ${after}`),
+  });
+  await app.register(swagger, documentOf(context.version));
+
+  for (const routes of [pictureRoutes, peopleRoutes, cameraRoutes, eventRoutes, ruleRoutes, healthRoutes, sessionRoutes]) routes(app, { ...context, streams });
+  app.get('/v1/openapi.json', { config: { scope: 'open' }, schema: { hide: true } }, async () => app.swagger());
+  if (existsSync(PAGE)) {
+    app.addHook('onRoute', (route) => {
+      if (!route.url.startsWith('/v1') && route.url !== '/metrics') route.config = { ...route.config, scope: 'open' };
+    });
+    await app.register(serveStatic, { root: PAGE, prefix: '/', wildcard: false });
+  }
+  await app.ready();
+  return app;
+}

@@ -1,0 +1,32 @@
+import { Type } from 'typebox';
+import { SCOPES } from '../../store/tokens.js';
+import type { Routes } from '../app.js';
+import { sessionCookie } from '../auth.js';
+import { failures, Session } from '../schemas.js';
+
+const tags = ['session'];
+
+/** A browser's way in: its token as a cookie, as pictures and event streams can send no header. */
+export const sessionRoutes: Routes = (app, { config, tokens }) => {
+  const secure = config.http.tls !== undefined;
+
+  app.get('/v1/session', { config: { scope: 'read' }, schema: { tags, summary: 'Who the token is, and what it may do', response: { 200: Session, ...failures } } }, async ({ token }) => ({
+    name: token?.name ?? 'everybody on this machine',
+    scopes: token?.scopes ?? [...SCOPES],
+    open: token === undefined,
+  }));
+
+  app.post(
+    '/v1/session',
+    { config: { scope: 'read' }, schema: { tags, summary: 'Keep the token of this request as a cookie', response: { 200: Session, ...failures } } },
+    async ({ token, headers }, reply) => {
+      const [, given] = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '') ?? [];
+      if (given !== undefined && tokens.check(given)) void reply.header('set-cookie', sessionCookie(given, secure));
+      return { name: token?.name ?? 'everybody on this machine', scopes: token?.scopes ?? [...SCOPES], open: token === undefined };
+    },
+  );
+
+  app.delete('/v1/session', { config: { scope: 'open' }, schema: { tags, summary: 'Forget the cookie', response: { 204: Type.Null(), ...failures } } }, async (_, reply) =>
+    reply.status(204).header('set-cookie', sessionCookie(undefined, secure)).send(null),
+  );
+};

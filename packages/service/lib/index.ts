@@ -1,0 +1,53 @@
+import { mkdirSync } from 'node:fs';
+import { loadConfig } from './config/load.js';
+import { openLogs } from './logs.js';
+import { databaseFile, Service } from './service.js';
+import { openDatabase } from './store/database.js';
+import { SCOPES, Tokens, type Scope, type TokenInfo } from './store/tokens.js';
+
+export { loadConfig, Service, SCOPES };
+export type { Config } from './config/schema.js';
+
+/**
+ * Runs the service of a configuration until SIGINT or SIGTERM.
+ * @param onListening is told the address
+ * @throws ERR_CONFIG_INVALID and what opening and listening throw
+ */
+export async function serve(file: string, onListening: (address: string) => void = () => {}): Promise<void> {
+  const { config } = await loadConfig(file);
+  const service = await Service.open(config, openLogs(config.logs));
+  const asked = new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve());
+  });
+  try {
+    onListening(await service.start());
+    await asked;
+  } finally {
+    await service.stop();
+  }
+}
+
+/** Makes a token for the API of a configuration's service and returns it; it is written nowhere. */
+export async function addToken(file: string, name: string, scopes: readonly Scope[]): Promise<string> {
+  return withTokens(file, (tokens) => tokens.create(name, scopes));
+}
+
+export async function listTokens(file: string): Promise<TokenInfo[]> {
+  return withTokens(file, (tokens) => tokens.list());
+}
+
+/** @returns whether there was one */
+export async function removeToken(file: string, name: string): Promise<boolean> {
+  return withTokens(file, (tokens) => tokens.remove(name));
+}
+
+async function withTokens<T>(file: string, work: (tokens: Tokens) => T): Promise<T> {
+  const { config } = await loadConfig(file);
+  mkdirSync(config.data, { recursive: true, mode: 0o750 });
+  const db = openDatabase(databaseFile(config));
+  try {
+    return work(new Tokens(db));
+  } finally {
+    db.close();
+  }
+}

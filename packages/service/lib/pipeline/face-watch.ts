@@ -1,0 +1,155 @@
+import type { Face, FaceRecognizer, RawImage } from 'faiss-vision';
+import type { DecisionConfig } from '../config/schema.js';
+import type { Box, NewEvent } from '../store/events.js';
+import { Decision, type Known } from './decision.js';
+import { cropped, quality, sharpness } from './quality.js';
+import { Tracker, type Track } from './tracker.js';
+
+/** A frame and when it came. */
+export interface Frame {
+  number: number;
+  /** Milliseconds since 1970. */
+  time: number;
+  pixels: RawImage;
+}
+
+/** A face as the live view shows it. */
+export interface LiveFace {
+  track: string;
+  box: Box;
+  score: number;
+  state: 'looking' | 'recognised' | 'unknown';
+  person?: { id: string; name: string };
+  distance?: number;
+}
+
+/** What the pipeline needs of the gallery. */
+export type Nearest = (features: readonly Float32Array[]) => Promise<(Known | undefined)[]>;
+
+/** Keeps an event; the picture is asked for only where it is to be kept. */
+export type Tell = (event: NewEvent, face?: RawImage) => void;
+
+interface Look {
+  quality: number;
+  score: number;
+  box: Box;
+  frame: { width: number; height: number };
+  face: RawImage;
+}
+
+interface About {
+  decision: Decision;
+  best?: Look;
+}
+
+/** Share of a track's best look that another one needs in order to count. */
+const WORST_LOOK = 0.25;
+
+export interface FaceWatchOptions {
+  camera: string;
+  decision: DecisionConfig;
+  recognizer: Pick<FaceRecognizer, 'faces'>;
+  nearest: Nearest;
+  tell: Tell;
+}
+
+/** One camera's faces: found, followed, recognised on their good frames, and told of once each. */
+export class FaceWatch {
+  readonly #options: FaceWatchOptions;
+  readonly #tracker: Tracker<About>;
+
+  constructor(options: FaceWatchOptions) {
+    const { frames, unknownFrames, leftAfter } = options.decision;
+    this.#options = options;
+    this.#tracker = new Tracker(leftAfter, () => ({ decision: new Decision(frames, unknownFrames) }));
+  }
+
+  /** Frames come one after the other: the next once this has resolved. */
+  async take(frame: Frame): Promise<LiveFace[]> {
+    const { recognizer, nearest } = this.#options;
+    const faces = await recognizer.faces(frame.pixels);
+    const { tracks, ended } = this.#tracker.update(faces.map(({ box }) => box), frame.time);
+    this.#tellLeft(ended);
+    const good = faces.map((face, i) => this.#look(tracks[i]!, face, frame));
+    const asked = faces.filter((_, i) => good[i]);
+    const answers = asked.length > 0 ? await nearest(asked.map(({ features }) => features)) : [];
+    const known = faces.map((face) => answers[asked.indexOf(face)]);
+    return faces.map((face, i) => {
+      let track = tracks[i]!;
+      if (good[i]) track = this.#decide(track, known[i], face, frame);
+      return live(track, face, known[i]);
+    });
+  }
+
+  /** Ends every track: the camera is lost, or the service stops. */
+  end(reason: string): void {
+    this.#tellLeft(this.#tracker.clear(), reason);
+  }
+
+  /** Whether a look is good enough to recognise by; the best one is kept. */
+  #look(track: Track<About>, { box, score }: Face, { pixels }: Frame): boolean {
+    const { minScore, minSize, minSharpness } = this.#options.decision;
+    if (score < minScore || box.width < minSize) return false;
+    const sharp = sharpness(pixels, box);
+    if (sharp < minSharpness) return false;
+    const here = quality(score, box, sharp);
+    const { best } = track.about;
+    if (!best || here > best.quality) {
+      track.about.best = { quality: here, score, box, frame: { width: pixels.width, height: pixels.height }, face: cropped(pixels, box) };
+    }
+    return here >= WORST_LOOK * track.about.best!.quality;
+  }
+
+  #decide(track: Track<About>, known: Known | undefined, face: Face, frame: Frame): Track<About> {
+    const time = new Date(frame.time);
+    const verdict = track.about.decision.look(known);
+    if (verdict === 'replaced') {
+      this.#tracker.end(track);
+      this.#tellLeft([track], 'another face is in its place');
+      const [other] = this.#tracker.update([face.box], frame.time).tracks;
+      this.#look(other!, face, frame);
+      // It has been seen on as many frames as a decision needs.
+      for (let i = 0; i < this.#options.decision.frames; i++) if (other!.about.decision.look(known) === 'recognised') this.#tellWho(other!, 'recognised', time);
+      return other!;
+    }
+    if (verdict) this.#tellWho(track, verdict, time);
+    return track;
+  }
+
+  #tellWho(track: Track<About>, type: 'recognised' | 'unknown', time: Date): void {
+    const { decision, best } = track.about;
+    const { box, score, frame, face } = best!;
+    this.#options.tell({ type, camera: this.#options.camera, time, track: track.id, ...who(decision), score, box: rounded(box), frame }, face);
+  }
+
+  #tellLeft(tracks: readonly Track<About>[], reason?: string): void {
+    for (const { id, about } of tracks) {
+      if (about.decision.verdict === undefined) continue;
+      this.#options.tell({ type: 'left', camera: this.#options.camera, track: id, ...who(about.decision), ...(reason === undefined ? {} : { reason }) });
+    }
+  }
+}
+
+function who({ person }: Decision): Pick<NewEvent, 'person' | 'distance'> {
+  return person ? { person: { id: person.id, name: person.name }, distance: person.distance } : {};
+}
+
+function live({ id, about: { decision } }: Track<About>, { box, score }: Face, known: Known | undefined): LiveFace {
+  const state = decision.verdict ?? 'looking';
+  const distance = known?.distance ?? decision.person?.distance;
+  const { person } = decision;
+  return {
+    track: id,
+    box: rounded(box),
+    score,
+    state,
+    ...(person ? { person: { id: person.id, name: person.name } } : {}),
+    ...(distance === undefined ? {} : { distance }),
+  };
+}
+
+/** Tenths of a pixel say enough. */
+function rounded({ x, y, width, height }: Box): Box {
+  const [left, top, wide, high] = [x, y, width, height].map((value) => Math.round(value * 10) / 10) as [number, number, number, number];
+  return { x: left, y: top, width: wide, height: high };
+}

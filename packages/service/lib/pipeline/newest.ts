@@ -1,0 +1,42 @@
+/** A place for one thing, where a newer one takes the older one's place: the queue in front of a stage that may be slower. */
+export class Newest<T> {
+  /** How many came, and how many a newer one replaced before their turn. */
+  received = 0;
+  dropped = 0;
+  #item: { value: T } | undefined;
+  #closed = false;
+  #wake = () => {};
+
+  put(value: T): void {
+    if (this.#closed) return;
+    this.received++;
+    if (this.#item) this.dropped++;
+    this.#item = { value };
+    this.#wake();
+  }
+
+  get waiting(): number {
+    return this.#item ? 1 : 0;
+  }
+
+  /** The newest that was not taken yet, once there is one; it ends when this is closed. One reader only. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
+    for (;;) {
+      const item = this.#item;
+      if (item) {
+        this.#item = undefined;
+        yield item.value;
+      } else if (this.#closed) {
+        return;
+      } else {
+        await new Promise<void>((resolve) => (this.#wake = resolve));
+      }
+    }
+  }
+
+  /** What waits is still given out. */
+  close(): void {
+    this.#closed = true;
+    this.#wake();
+  }
+}

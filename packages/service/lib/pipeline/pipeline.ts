@@ -1,0 +1,160 @@
+import { EventEmitter } from 'node:events';
+import type { DepthEstimator, DepthMap, ImageInput } from 'faiss-vision';
+import type { Camera } from '../sources/camera.js';
+import { CameraDepth } from './depth-watch.js';
+import { FaceWatch, type FaceWatchOptions, type LiveFace, type Tell } from './face-watch.js';
+import { Newest } from './newest.js';
+import { decodeFrame, toJpeg, type Picture } from './picture.js';
+
+/** What was seen on one frame. */
+export interface Live {
+  camera: string;
+  frame: number;
+  /** Milliseconds since 1970. */
+  time: number;
+  width: number;
+  height: number;
+  faces: LiveFace[];
+  near?: boolean;
+  coverage?: number;
+}
+
+interface PipelineEvents {
+  live: [live: Live];
+  /** A frame that could not be decoded, or a stage that failed with it. */
+  failed: [error: unknown];
+  /** Milliseconds that a frame took through a stage. */
+  took: [stage: 'decode' | 'faces' | 'depth' | 'frame', ms: number];
+}
+
+export interface PipelineOptions {
+  camera: Camera;
+  tell: Tell;
+  /** Looks for faces, where this camera does. */
+  faces?: Omit<FaceWatchOptions, 'camera' | 'tell'> | undefined;
+  /** Watches for something near, where this camera does. */
+  depth?: { estimator: DepthEstimator; every: number; clearAt: number } | undefined;
+}
+
+interface Incoming {
+  number: number;
+  time: number;
+  image: ImageInput;
+}
+
+/**
+ * One camera's way from frame to event: read, decode, find and recognise faces, beside them depth. In front of each stage
+ * waits one frame at most, the newest; what a stage has decided is never dropped.
+ */
+export class CameraPipeline extends EventEmitter<PipelineEvents> {
+  readonly camera: Camera;
+  /** In front of the decoder and of the detector. */
+  readonly incoming = new Newest<Incoming>();
+  readonly decoded = new Newest<Incoming & Picture>();
+  analysed = 0;
+  failures = 0;
+  live: Live | undefined;
+  map: DepthMap | undefined;
+  readonly depth: CameraDepth | undefined;
+  readonly #tell: Tell;
+  readonly #faces: FaceWatch | undefined;
+  readonly #running: Promise<unknown>;
+  #picture: Picture | undefined;
+  #jpeg: Promise<Uint8Array> | undefined;
+  #near = false;
+
+  constructor({ camera, tell, faces, depth }: PipelineOptions) {
+    super();
+    this.camera = camera;
+    this.#tell = tell;
+    const { id } = camera.config;
+    this.#faces = faces && new FaceWatch({ ...faces, camera: id, tell });
+    this.depth = depth && this.#watchDepth(depth);
+    let number = 0;
+    camera.on('frame', (image) => this.incoming.put({ number: ++number, time: Date.now(), image }));
+    camera.on('lost', (reason) => this.#lost(reason));
+    camera.on('back', () => tell({ type: 'camera-back', camera: id }));
+    this.#running = Promise.all([this.#decode(), this.#analyse()]);
+  }
+
+  /** The newest frame that was looked at, as a JPEG; undefined before the first. */
+  async jpeg(): Promise<Uint8Array | undefined> {
+    const picture = this.#picture;
+    if (!picture) return undefined;
+    // Made once for everybody who watches.
+    return picture.jpeg ?? (this.#jpeg ??= toJpeg(picture.pixels));
+  }
+
+  /** Lets the source go, and resolves once what came before has been decided. */
+  async close(): Promise<void> {
+    await this.camera.stop();
+    this.incoming.close();
+    await this.#running;
+    await this.depth?.close();
+    this.#faces?.end('the service stopped');
+  }
+
+  async #decode(): Promise<void> {
+    for await (const incoming of this.incoming) {
+      const begin = performance.now();
+      try {
+        const picture = await decodeFrame(incoming.image);
+        this.emit('took', 'decode', performance.now() - begin);
+        this.depth?.frames.put(picture.pixels);
+        this.decoded.put({ ...incoming, ...picture });
+      } catch (error) {
+        this.#failed(error);
+      }
+    }
+    this.decoded.close();
+  }
+
+  async #analyse(): Promise<void> {
+    for await (const { number, time, image: _, ...picture } of this.decoded) {
+      const begin = performance.now();
+      try {
+        const { pixels } = picture;
+        const faces = (await this.#faces?.take({ number, time, pixels })) ?? [];
+        this.analysed++;
+        this.#picture = picture;
+        this.#jpeg = undefined;
+        this.emit('took', 'faces', performance.now() - begin);
+        this.emit('took', 'frame', Date.now() - time);
+        const { width, height } = pixels;
+        this.live = { camera: this.camera.config.id, frame: number, time, width, height, faces, ...this.#depthNow() };
+        this.emit('live', this.live);
+      } catch (error) {
+        this.#failed(error);
+      }
+    }
+  }
+
+  #depthNow(): Pick<Live, 'near' | 'coverage'> {
+    return this.map ? { near: this.#near, coverage: Math.round(this.map.coverage * 1e4) / 1e4 } : {};
+  }
+
+  #watchDepth({ estimator, every, clearAt }: NonNullable<PipelineOptions['depth']>): CameraDepth {
+    return new CameraDepth({
+      depth: estimator,
+      every,
+      clearAt,
+      onMap: (map) => (this.map = map),
+      onNear: (near, coverage) => {
+        this.#near = near;
+        this.#tell({ type: near ? 'near' : 'clear', camera: this.camera.config.id, coverage });
+      },
+      onError: (error) => this.#failed(error),
+    });
+  }
+
+  #lost(reason: string): void {
+    this.#faces?.end('the camera was lost');
+    this.depth?.lost();
+    this.#tell({ type: 'camera-lost', camera: this.camera.config.id, reason });
+  }
+
+  #failed(error: unknown): void {
+    this.failures++;
+    this.emit('failed', error);
+  }
+}
