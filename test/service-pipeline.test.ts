@@ -1,0 +1,154 @@
+import { describe, expect, it } from 'vitest';
+import type { Face } from '../dist/index.js';
+import { Decision } from '../packages/service/dist/pipeline/decision.js';
+import { FaceWatch, type Frame } from '../packages/service/dist/pipeline/face-watch.js';
+import { Newest } from '../packages/service/dist/pipeline/newest.js';
+import { sharpness } from '../packages/service/dist/pipeline/quality.js';
+import { intersectionOverUnion, Tracker } from '../packages/service/dist/pipeline/tracker.js';
+import type { NewEvent } from '../packages/service/dist/store/events.js';
+
+const box = (x: number, y = 100, size = 80) => ({ x, y, width: size, height: size });
+
+describe('the tracker', () => {
+  it('follows two faces that walk past each other at different heights', () => {
+    const tracker = new Tracker(1, () => undefined);
+    const ids = new Set<string>();
+    for (let i = 0; i <= 20; i++) {
+      const { tracks } = tracker.update([box(20 * i), box(400 - 20 * i, 190)], 100 * i);
+      ids.add(tracks.map(({ id }) => id).join());
+    }
+    expect(ids.size).toBe(1);
+    expect(tracker.tracks).toHaveLength(2);
+  });
+
+  it('follows a quick face by its velocity, where boxes of two frames do not meet', () => {
+    const tracker = new Tracker(1, () => undefined);
+    const seen = [0, 30, 70, 120, 190, 275, 360].map((x, i) => tracker.update([box(x)], 100 * i).tracks[0]!.id);
+    expect(new Set(seen).size).toBe(1);
+    expect(intersectionOverUnion(box(275), box(360))).toBe(0);
+  });
+
+  it('keeps a track over frames without its face, and ends it once those are too many', () => {
+    const tracker = new Tracker(1, () => undefined);
+    const [{ id }] = tracker.update([box(0)], 0).tracks as [{ id: string }];
+    expect(tracker.update([], 500)).toEqual({ tracks: [], ended: [] });
+    expect(tracker.update([box(5)], 900).tracks[0]!.id).toBe(id);
+    expect(tracker.update([], 1900).ended).toEqual([]);
+    expect(tracker.update([], 1901).ended.map((track) => track.id)).toEqual([id]);
+    expect(tracker.update([box(5)], 2000).tracks[0]!.id).not.toBe(id);
+  });
+
+  it('does not take a face elsewhere, or one of another size, for the same', () => {
+    const tracker = new Tracker(5, () => undefined);
+    const [first] = tracker.update([box(0)], 0).tracks;
+    const [far, large] = [tracker.update([box(300)], 100).tracks[0], tracker.update([box(90, 100, 300)], 200).tracks[0]];
+    expect(new Set([first!.id, far!.id, large!.id]).size).toBe(3);
+  });
+});
+
+describe('a decision', () => {
+  const ada = (distance = 0.4) => ({ id: 'a', name: 'Ada', distance });
+  const bob = { id: 'b', name: 'Bob', distance: 0.5 };
+  const verdicts = (decision: Decision, looks: (ReturnType<typeof ada> | undefined)[]) => looks.map((look) => decision.look(look));
+
+  it('needs frames one after the other that agree, and is given once', () => {
+    const decision = new Decision(3, 4);
+    expect(verdicts(decision, [ada(), ada(), bob, ada(), undefined, ada(0.4), ada(0.2), ada(0.3), ada(), undefined, undefined, undefined, undefined])).toEqual(
+      [...Array(7).fill(undefined), 'recognised', ...Array(5).fill(undefined)],
+    );
+    expect(decision.person).toEqual(ada(0.2));
+  });
+
+  it('unknown takes its own number of frames; who is known after all is told', () => {
+    const decision = new Decision(2, 3);
+    expect(verdicts(decision, [undefined, undefined, ada(), undefined, undefined, undefined, undefined, ada(), ada()])).toEqual(
+      [undefined, undefined, undefined, undefined, undefined, 'unknown', undefined, undefined, 'recognised'],
+    );
+  });
+
+  it('another person in the same place is another face', () => {
+    expect(verdicts(new Decision(2, 3), [ada(), ada(), bob, ada(), bob, bob])).toEqual([undefined, 'recognised', undefined, undefined, undefined, 'replaced']);
+  });
+});
+
+describe('the face watch', () => {
+  /** Frames are lists of faces: [who, x, detector's score]. */
+  async function watch(frames: [string, number, number?][][], decision = {}) {
+    const told: string[] = [];
+    const people: Record<string, number> = { ada: 1, bob: 2 };
+    const noise = Uint8Array.from({ length: 640 * 480 }, (_, i) => (i * 7919) & 255);
+    let faces: Face[] = [];
+    const faceWatch = new FaceWatch({
+      camera: 'door',
+      decision: { frames: 3, unknownFrames: 4, minScore: 0.9, minSize: 48, minSharpness: 0, leftAfter: 0.5, ...decision },
+      recognizer: { faces: async () => faces },
+      nearest: async (features) => features.map(([code]) => (code === 0 ? undefined : { id: String(code), name: code === 1 ? 'ada' : 'bob', distance: 0.3 })),
+      tell: ({ type, person, track }: NewEvent) => told.push(`${type} ${person?.name ?? '-'} ${track!.length}`),
+    });
+    const live: string[] = [];
+    for (const [i, shown] of frames.entries()) {
+      faces = shown.map(([who, x, score = 1]) => ({ box: box(x), score, landmarks: [], features: Float32Array.of(people[who] ?? 0) }));
+      const frame: Frame = { number: i, time: 100 * i, pixels: { data: noise, width: 640, height: 480, channels: 1 } };
+      live.push((await faceWatch.take(frame)).map(({ state, person }) => person?.name ?? state).join());
+    }
+    faceWatch.end('over');
+    return { told, live };
+  }
+  const times = <T>(count: number, value: T): T[] => Array(count).fill(value) as T[];
+
+  it('tells of one appearance once, however long it lasts', async () => {
+    const { told, live } = await watch([...times(2, []), ...times(20, [['ada', 50]] as [string, number][]), ...times(7, []), ...times(9, [['x', 60]] as [string, number][])]);
+    expect(told).toEqual(['recognised ada 16', 'left ada 16', 'unknown - 16', 'left - 16']);
+    expect(live.slice(2, 6)).toEqual(['looking', 'looking', 'ada', 'ada']);
+  });
+
+  it('tells apart two who are there at the same time', async () => {
+    const { told } = await watch(times(5, [['ada', 50], ['bob', 400]]));
+    expect(told).toEqual(['recognised ada 16', 'recognised bob 16', 'left ada 16', 'left bob 16']);
+  });
+
+  it('lets nobody take over the track of somebody who was recognised', async () => {
+    const { told } = await watch([...times(5, [['ada', 50]]), ...times(5, [['bob', 52]])] as [string, number][][]);
+    expect(told).toEqual(['recognised ada 16', 'left ada 16', 'recognised bob 16', 'left bob 16']);
+  });
+
+  it('does not recognise by frames that are too bad, and says nothing of a track without a decision', async () => {
+    expect((await watch(times(9, [['ada', 50, 0.8]]))).told).toEqual([]);
+    expect((await watch(times(9, [['ada', 50]]), { minSize: 100 })).told).toEqual([]);
+    expect((await watch(times(9, [['ada', 50]]), { minSharpness: 1e6 })).told).toEqual([]);
+    expect((await watch(times(2, [['ada', 50]]))).told).toEqual([]);
+  });
+});
+
+it('sharpness is 0 for a flat picture and grows with contrast', () => {
+  const picture = (contrast: number) => ({
+    data: Uint8Array.from({ length: 100 * 100 }, (_, i) => 128 + contrast * ((i + Math.floor(i / 100)) % 2)),
+    width: 100,
+    height: 100,
+    channels: 1 as const,
+  });
+  const [flat, soft, hard] = [0, 10, 100].map((contrast) => sharpness(picture(contrast), box(10, 10, 48))) as [number, number, number];
+  expect(flat).toBe(0);
+  expect(hard).toBeGreaterThan(soft);
+  expect(soft).toBeGreaterThan(0);
+});
+
+describe('a queue of the newest', () => {
+  it('gives the newest, counts what it dropped, and ends after what waits', async () => {
+    const newest = new Newest<number>();
+    const got: number[] = [];
+    const reading = (async () => {
+      for await (const value of newest) {
+        got.push(value);
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    })();
+    newest.put(1);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    for (const value of [2, 3, 4]) newest.put(value);
+    newest.close();
+    newest.put(5);
+    await reading;
+    expect([got, newest.received, newest.dropped]).toEqual([[1, 4], 4, 2]);
+  });
+});
