@@ -1,4 +1,5 @@
-import type { Face } from 'faiss-vision';
+import type { Face, FaceRecognizer } from 'faiss-vision';
+import { Gallery, type GalleryFace, type ListedPerson } from 'faiss-vision/gallery';
 import type { Known } from './pipeline/decision.js';
 
 export interface PersonInfo {
@@ -34,20 +35,95 @@ export interface Enrolled {
   created: boolean;
 }
 
-/** What the service does with the gallery. */
-export interface People {
-  list(options: { limit: number; cursor?: string | undefined }): Promise<{ items: PersonInfo[]; next?: string }>;
-  get(id: string): Promise<PersonInfo | undefined>;
-  faces(id: string): Promise<FaceInfo[]>;
-  /** A person by name; the name's person where there is one. @throws the gallery's ERR_..., with the reason of a refusal */
-  enroll(name: string, image: Uint8Array): Promise<Enrolled>;
-  rename(id: string, name: string): Promise<PersonInfo>;
-  remove(id: string): Promise<boolean>;
-  removeFace(id: string, face: string): Promise<boolean>;
-  identify(image: Uint8Array, top: number): Promise<Identified[]>;
-  verify(id: string, image: Uint8Array): Promise<{ same: boolean; distance: number; threshold: number; box: Face['box']; score: number }>;
-  /** For each face who it is, where that is near enough. */
-  count(): Promise<number>;
-  nearest(features: readonly Float32Array[]): Promise<(Known | undefined)[]>;
-  close(): Promise<void>;
+/** The gallery as the service uses it. Every failure is the gallery's own. */
+export class People {
+  readonly #gallery: Gallery;
+
+  constructor(gallery: Gallery) {
+    this.#gallery = gallery;
+  }
+
+  /** @param file of the database of people; made where there is none */
+  static async open(file: string, recognizer: FaceRecognizer, threshold: number | undefined): Promise<People> {
+    return new People(await Gallery.open(file, { recognizer, ...(threshold === undefined ? {} : { threshold }) }));
+  }
+
+  async list({ limit, cursor }: { limit: number; cursor?: string | undefined }): Promise<{ items: PersonInfo[]; next?: string }> {
+    const { items, next } = await this.#gallery.list({ limit, ...(cursor === undefined ? {} : { cursor }) });
+    return { items: items.map(personInfo), ...(next === undefined ? {} : { next }) };
+  }
+
+  async count(): Promise<number> {
+    return (await this.#gallery.describe()).people;
+  }
+
+  async get(id: string): Promise<PersonInfo | undefined> {
+    const person = await this.#gallery.person({ id });
+    return person && personInfo(person);
+  }
+
+  async faces(id: string): Promise<FaceInfo[]> {
+    return (await this.#gallery.faces({ id })).map(faceInfo);
+  }
+
+  /** The one face of a photo, for the person of this name, who is made where there is none. */
+  async enroll(name: string, image: Uint8Array): Promise<Enrolled> {
+    const { person, created, faces } = await this.#gallery.enroll(name, image);
+    const all = await this.faces(person.id);
+    const face = all.find(({ id }) => id === faces[0])!;
+    return { person: personInfo({ ...person, faces: all.length }), face, created };
+  }
+
+  async rename(id: string, name: string): Promise<PersonInfo> {
+    const person = await this.#gallery.rename({ id }, name);
+    return personInfo({ ...person, faces: (await this.#gallery.faces({ id })).length });
+  }
+
+  /** @throws ERR_PERSON_UNKNOWN */
+  async remove(id: string): Promise<void> {
+    await this.#gallery.remove({ id });
+  }
+
+  /** @returns whether the person had this face */
+  async removeFace(id: string, face: string): Promise<boolean> {
+    if (!(await this.faces(id)).some((each) => each.id === face)) return false;
+    await this.#gallery.removeFace(face);
+    return true;
+  }
+
+  async identify(image: Uint8Array, top: number): Promise<Identified[]> {
+    const faces = await this.#gallery.identify(image, { top });
+    return faces.map(({ box, score, found, matches }) => ({
+      box,
+      score,
+      known: found,
+      matches: matches.map(({ person: { id, name }, score: distance }) => ({ person: { id, name }, distance })),
+    }));
+  }
+
+  async verify(id: string, image: Uint8Array): Promise<{ same: boolean; distance?: number; threshold: number }> {
+    const { same, score, threshold } = await this.#gallery.verify({ id }, image);
+    return { same, threshold, ...(score === undefined ? {} : { distance: score }) };
+  }
+
+  /** For each face who it is, where somebody is near enough. */
+  async nearest(features: readonly Float32Array[]): Promise<(Known | undefined)[]> {
+    const { dimension } = this.#gallery.mark;
+    const all = new Float32Array(features.length * dimension);
+    features.forEach((each, i) => all.set(each, i * dimension));
+    const decisions = await this.#gallery.identifyFeatures(all);
+    return decisions.map(({ person, matches: [nearest] }) => person && { id: person.id, name: person.name, distance: nearest!.score });
+  }
+
+  close(): Promise<void> {
+    return this.#gallery.close();
+  }
+}
+
+function personInfo({ id, name, faces, metadata, created, updated }: ListedPerson): PersonInfo {
+  return { id, name, faces, metadata, created: created.toISOString(), updated: updated.toISOString() };
+}
+
+function faceInfo({ id, created, box, score }: GalleryFace): FaceInfo {
+  return { id, created: created.toISOString(), ...(box ? { box } : {}), ...(score === undefined ? {} : { score }) };
 }

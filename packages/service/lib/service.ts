@@ -14,8 +14,7 @@ import { buildApp, type App } from './http/app.js';
 import { checkListening } from './http/auth.js';
 import { Hub } from './hub.js';
 import { Metrics } from './metrics.js';
-import type { People } from './people.js';
-import { peopleInMemory } from './people-memory.js';
+import { People } from './people.js';
 import { CameraPipeline } from './pipeline/pipeline.js';
 import { Recorder } from './recorder.js';
 import { Rules } from './rules/rules.js';
@@ -61,7 +60,8 @@ export class Service {
       if (threads !== undefined) setThreads(threads);
       const faces = await FaceRecognizer.load(recognizer as Parameters<typeof FaceRecognizer.load>[0]);
       const estimator = depth && (await DepthEstimator.load({ weights: depth.weights, precision: depth.precision, ...(depth.near ? { near: depth.near } : {}) }));
-      return new Service(config, log, db, faces, estimator, peopleInMemory(faces));
+      const people = await People.open(join(config.data, 'people.db'), faces, config.decision.threshold);
+      return new Service(config, log, db, faces, estimator, people);
     } catch (error) {
       db.close();
       throw error;

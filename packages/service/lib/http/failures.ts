@@ -19,7 +19,8 @@ const STATUS: Record<string, number> = {
   ERR_IMAGE_EMPTY: 422,
   ERR_IMAGE_TOO_LARGE: 413,
   ERR_NO_FACE: 422,
-  ERR_SEVERAL_FACES: 422,
+  ERR_MANY_FACES: 422,
+  ERR_FACE_QUALITY: 422,
   ERR_PERSON_UNKNOWN: 404,
   ERR_FACE_UNKNOWN: 404,
   ERR_NAME_TAKEN: 409,
@@ -44,6 +45,7 @@ export function tellFailures(app: FastifyInstance): void {
       code: inside ? 'ERR_INTERNAL' : error.validation ? 'ERR_INVALID_ARGUMENT' : code.replace(/^FST_ERR_/, 'ERR_').replace(/^FST_/, 'ERR_'),
       message: inside ? 'the service failed; its log says why, by the request id' : error.message,
       requestId: request.id,
+      ...verdict(error),
     });
   });
   app.setNotFoundHandler((request, reply) => {
@@ -54,6 +56,11 @@ export function tellFailures(app: FastifyInstance): void {
 function statusOf(error: FastifyError, code: string): number {
   if (error.statusCode !== undefined && error.statusCode >= 400) return error.statusCode;
   if (code in STATUS) return STATUS[code]!;
-  // What the gallery refuses of a photo or a name is the caller's to mend.
-  return /^ERR_(FACE|PHOTO|QUALITY|NAME|METADATA|ENROL)/.test(code) ? 422 : 500;
+  return 500;
+}
+
+/** Why a face is not good enough to be enrolled. */
+function verdict(error: unknown): { reason?: string; measured?: Record<string, number> } {
+  const { reason, measured } = error as { reason?: string; measured?: Record<string, number> };
+  return measured === undefined || reason === undefined ? {} : { reason, measured };
 }

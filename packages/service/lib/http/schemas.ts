@@ -3,8 +3,14 @@ import { EVENT_TYPES } from '../config/schema.js';
 import { SCOPES } from '../store/tokens.js';
 
 export const Failure = Type.Object(
-  { code: Type.String({ description: 'stable, such as ERR_IMAGE_DECODE' }), message: Type.String(), requestId: Type.String() },
-  { $id: 'Failure', description: 'why a request failed' },
+  {
+    code: Type.String({ description: 'stable, such as ERR_IMAGE_DECODE' }),
+    message: Type.String(),
+    requestId: Type.String(),
+    reason: Type.Optional(Type.String({ description: 'with ERR_FACE_QUALITY: size, score, sharpness, yaw, pitch or roll' })),
+    measured: Type.Optional(Type.Record(Type.String(), Type.Number(), { description: 'with ERR_FACE_QUALITY: what the face is like' })),
+  },
+  { description: 'why a request failed' },
 );
 
 export const Box = Type.Object({ x: Type.Number(), y: Type.Number(), width: Type.Number(), height: Type.Number() }, { description: 'pixels of the upright picture' });
@@ -37,7 +43,7 @@ export const IdentifiedFace = Type.Object({
   known: Type.Boolean({ description: 'whether the first of the matches is near enough' }),
   matches: Type.Array(Type.Object({ person: PersonName, distance: Distance }), { description: 'the nearest people, best first' }),
 });
-export const Verification = Type.Object({ same: Type.Boolean(), distance: Distance, threshold: Type.Number(), box: Box, score: Score });
+export const Verification = Type.Object({ same: Type.Boolean(), distance: Type.Optional(Distance), threshold: Type.Number() });
 
 export const Depth = Type.Object({
   near: Type.Boolean(),

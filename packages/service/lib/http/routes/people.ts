@@ -47,7 +47,7 @@ export const peopleRoutes: Routes = (app, { config: { http }, people, cameras })
   );
 
   app.delete('/v1/people/:id', { config, schema: { tags, summary: 'Forget a person with all faces', params: IdParams, response: { 204: Done, ...failures } } }, async ({ params }, reply) => {
-    if (!(await people.remove(params.id))) throw nobody(params.id);
+    await people.remove(params.id);
     return reply.status(204).send(null);
   });
 
