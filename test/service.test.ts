@@ -1,8 +1,14 @@
+import { createHmac } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { mjpegServer } from '../scripts/service/mjpeg.mjs';
 import { Broker, mosquitto, Subscriber } from './support/broker.js';
 import { RunningService, visits } from './support/service.js';
 import { until } from './support/wait.js';
+
+/** 50 in the long form. */
+const KILLS = Number(process.env.FAISS_VISION_KILLS ?? 5);
 
 const DOOR = 'house/door/open';
 const rule = (more = {}) => ({ name: 'open', people: ['Obama'], cameras: ['door'], atMost: { times: 10, seconds: 60 }, do: [{ mqtt: { topic: DOOR } }], ...more });
@@ -56,5 +62,128 @@ describe.skipIf(mosquitto === undefined)('from a camera to an open door (with mo
     expect(messages.of('faiss-vision/status').at(-1)!.payload).toBe('online');
     expect(await service.stop()).toBe(0);
     expect(messages.of('faiss-vision/status').at(-1)!.payload).toBe('offline');
+  });
+
+  it('a broker that is killed and comes back misses nothing, and gets it in order', async () => {
+    const camera = closed(await mjpegServer(await visits(), { fps: 20 }));
+    const service = closed(new RunningService({
+      mqtt: { url: broker.url },
+      cameras: ['door', 'yard'].map((id) => ({ id, source: camera.url })),
+      decision: { frames: 2, unknownFrames: 3, leftAfter: 0.3 },
+    }));
+    await service.start();
+    await until('the first events are there', () => messages.events().length >= 2);
+    await broker.kill();
+    const before = (await service.events()).length;
+    await until('events happen without a broker', async () => (await service.events()).length >= before + 4);
+    await broker.restart();
+    await until('the test listens again', () => messages.connected);
+    await until('the broker has everything', async () => {
+      const ids = new Set(messages.events().map(({ id }) => id));
+      return (await service.events()).every(({ id }) => ids.has(id));
+    });
+    // The broker kept nothing over its death and the test may have come back after the service: what it heard is in order.
+    for (const id of ['door', 'yard']) {
+      const heard = messages.events(id).map(({ sequence }) => sequence);
+      const firsts = heard.filter((sequence, i) => heard.indexOf(sequence) === i);
+      expect(firsts).toEqual([...firsts].sort((a, b) => a - b));
+    }
+    expect((await service.call('GET', '/v1/status')).body.mqtt).toEqual({ connected: true });
+  });
+
+  it(`killed with SIGKILL ${KILLS} times while events flow: every event arrives, in order, and no action runs twice`, async () => {
+    const camera = closed(await mjpegServer(await visits(), { fps: 25 }));
+    const service = closed(new RunningService({
+      mqtt: { url: broker.url },
+      cameras: ['door', 'yard'].map((id) => ({ id, source: camera.url })),
+      decision: { frames: 3, unknownFrames: 3, leftAfter: 0.2 },
+      rules: [rule({ cameras: undefined, atMost: { times: 1000, seconds: 1 } })],
+    }));
+    await service.start();
+    await service.enroll('Obama', 'obama.jpg');
+    for (let kill = 0; kill < KILLS; kill++) {
+      const heard = messages.events().length;
+      await until('something happens', () => messages.events().length > heard + 1);
+      // At any moment: some of these waits end in the middle of a transaction or of a delivery.
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 400));
+      await service.stop('SIGKILL');
+      await service.start();
+    }
+    await until('the door opened', () => messages.of(DOOR).length > 0);
+    camera.drop();
+    await camera.close();
+    await service.stop(); // the last events are written; those not delivered are owed
+    await service.start();
+    await until('nothing is owed', async () => Object.keys((await service.call('GET', '/v1/status')).body.owed).length === 0);
+    const events = await allEvents(service);
+    const heard = messages.events();
+    expect(new Set(heard.map(({ id }) => id))).toEqual(new Set(events.map(({ id }) => id)));
+    for (const id of ['door', 'yard']) {
+      const sequences = messages.events(id).map(({ sequence }) => sequence);
+      const firsts = sequences.filter((sequence, i) => sequences.indexOf(sequence) === i);
+      expect(firsts).toEqual([...firsts].sort((a, b) => a - b));
+    }
+    const opened = messages.of(DOOR).map(({ payload }) => JSON.parse(payload).event.id as string);
+    expect(new Set(opened).size).toBe(opened.length);
+    const { entries } = (await service.call('GET', '/v1/audit?limit=1000')).body;
+    expect(new Set(entries.map(({ event }: any) => event)).size).toBe(entries.length);
+    // What the audit calls done was heard; what was not heard is unknown or expired, never done.
+    const done = entries.filter(({ state }: any) => state === 'done').map(({ event }: any) => event as string);
+    expect(opened).toEqual(expect.arrayContaining(done));
+    // Each track is told the end of.
+    for (const { track } of events.filter(({ type }) => type === 'recognised')) {
+      expect(events.filter((event) => event.track === track && event.type === 'left')).toHaveLength(1);
+    }
+  }, 60_000 + 30_000 * KILLS);
+});
+
+async function allEvents(service: RunningService): Promise<any[]> {
+  const all: any[] = [];
+  for (;;) {
+    const page = (await service.call('GET', `/v1/events?after=${all.at(-1)?.sequence ?? 0}&limit=1000`)).body.events as any[];
+    all.push(...page);
+    if (page.length < 1000) return all;
+  }
+}
+
+describe('a webhook that is down for a while', () => {
+  it('gets everything, signed and in order, once it is back', async () => {
+    const secret = 'whsec_' + Buffer.from('a secret of the test').toString('base64');
+    const camera = closed(await mjpegServer(await visits(), { fps: 20 }));
+    const received: { id: string; sequence: number }[] = [];
+    let down = true;
+    let refused = 0;
+    const hook = createServer((request, response) => {
+      let text = '';
+      request.on('data', (chunk) => (text += chunk)).on('end', () => {
+        const { 'webhook-id': id, 'webhook-timestamp': time, 'webhook-signature': signature } = request.headers;
+        const expected = `v1,${createHmac('sha256', 'a secret of the test').update(`${id}.${time}.${text}`).digest('base64')}`;
+        if (down || signature !== expected) {
+          refused++;
+          response.writeHead(503).end();
+          return;
+        }
+        const { event } = JSON.parse(text);
+        expect(event.id).toBe(id);
+        received.push(event);
+        response.end();
+      });
+    });
+    await new Promise<void>((resolve) => hook.listen(0, '127.0.0.1', resolve));
+    closing.push(() => new Promise((resolve) => hook.close(resolve)));
+    const service = closed(new RunningService({
+      webhooks: [{ name: 'log', url: `http://127.0.0.1:${(hook.address() as AddressInfo).port}/`, secret }],
+      cameras: [{ id: 'door', source: camera.url }],
+      decision: { frames: 1, unknownFrames: 2, leftAfter: 0.3 },
+    }));
+    await service.start();
+    await until('it was tried and refused', async () => refused >= 2 && (await service.events()).length >= 3);
+    expect(received).toEqual([]);
+    await service.stop();
+    down = false;
+    await service.start();
+    await until('nothing is owed', async () => received.length >= 3 && Object.keys((await service.call('GET', '/v1/status')).body.owed).length === 0);
+    const events = (await service.events()).slice(0, received.length);
+    expect(received.map(({ id }) => id)).toEqual(events.map(({ id }) => id));
   });
 });
