@@ -150,6 +150,7 @@ const Http = Type.Object(
     maxPixels: whole('pixels of a picture', { minimum: 1024, maximum: 2 ** 26, default: 2 ** 25 }),
     requestsPerMinute: whole('requests of one address in a minute', { minimum: 1, default: 6000 }),
     failuresPerMinute: whole('wrong tokens of one address in a minute', { minimum: 1, default: 10 }),
+    slowest: number('seconds within which a request has to arrive, its headers in a third of that', { minimum: 1, maximum: 600, default: 30 }),
     connections: whole('connections at the same time', { minimum: 1, default: 512 }),
     streams: whole('live streams at the same time', { minimum: 1, default: 64 }),
   },

@@ -33,18 +33,19 @@ const CONTENT_SECURITY = "default-src 'self'; img-src 'self' blob: data:; style-
 /** The API and the page. */
 export async function buildApp(context: Context): Promise<App> {
   const { config, log, metrics } = context;
-  const { tls, maxBody, requestsPerMinute, origins, connections } = config.http;
+  const { tls, maxBody, requestsPerMinute, origins, connections, slowest } = config.http;
+  const server = { maxHeaderSize: 16 * 1024, headersTimeout: (slowest * 1000) / 3, connectionsCheckingInterval: Math.min(5000, slowest * 250) };
   const app = Fastify({
     loggerInstance: log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: maxBody,
-    requestTimeout: 30_000,
+    requestTimeout: slowest * 1000,
     keepAliveTimeout: 10_000,
     forceCloseConnections: 'idle',
     return503OnClosing: true,
     routerOptions: { maxParamLength: 200 },
-    http: { maxHeaderSize: 16 * 1024, headersTimeout: 10_000 },
-    ...(tls ? { https: { cert: readFileSync(tls.cert), key: readFileSync(tls.key), maxHeaderSize: 16 * 1024, headersTimeout: 10_000 } } : {}),
+    http: server,
+    ...(tls ? { https: { cert: readFileSync(tls.cert), key: readFileSync(tls.key), ...server } } : {}),
     ajv: { customOptions: { strict: false, coerceTypes: true, removeAdditional: false } },
   }).withTypeProvider<TypeBoxTypeProvider>() as unknown as App;
   const streams = new Streams(config.http.streams);
@@ -74,12 +75,7 @@ export async function buildApp(context: Context): Promise<App> {
 
   for (const routes of [pictureRoutes, peopleRoutes, cameraRoutes, eventRoutes, ruleRoutes, healthRoutes, sessionRoutes]) routes(app, { ...context, streams });
   app.get('/v1/openapi.json', { config: { scope: 'open' }, schema: { hide: true } }, async () => app.swagger());
-  if (existsSync(PAGE)) {
-    app.addHook('onRoute', (route) => {
-      if (!route.url.startsWith('/v1') && route.url !== '/metrics') route.config = { ...route.config, scope: 'open' };
-    });
-    await app.register(serveStatic, { root: PAGE, prefix: '/', wildcard: false });
-  }
+  if (existsSync(PAGE)) await app.register(serveStatic, { root: PAGE, prefix: '/', wildcard: false });
   await app.ready();
   return app;
 }

@@ -39,8 +39,11 @@ export function authenticate(app: FastifyInstance, { config, tokens }: Pick<Cont
   app.decorateRequest('token', undefined);
 
   app.addHook('onRoute', (route) => {
-    const scope = route.config?.scope;
+    // The page's files are open; of the API's routes each has to say so.
+    const api = route.url.startsWith('/v1') || route.url === '/metrics';
+    const scope = route.config?.scope ?? (api ? undefined : 'open');
     if (scope === undefined) throw new Error(`the route ${route.url} says no scope`);
+    route.config = { ...route.config, scope };
     if (scope !== 'open' && route.schema) route.schema.security ??= [{ bearer: [scope] }];
   });
 

@@ -1,0 +1,330 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { request as httpsRequest } from 'node:https';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { deflateSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { addToken } from '../packages/service/dist/index.js';
+import { findProgram, until } from './support/wait.js';
+import { photo, RunningService } from './support/service.js';
+
+/** 10,000 in the long form. */
+const CROWD = Number(process.env.FAISS_VISION_CROWD ?? 500);
+const MOST_CONNECTIONS = 100;
+
+let service: RunningService;
+const tokens: Record<string, string> = {};
+const bearer = (name: string) => ({ authorization: `Bearer ${tokens[name]}` });
+const obama = () => readFileSync(photo('obama.jpg'));
+
+beforeAll(async () => {
+  service = new RunningService({
+    http: { port: 0, connections: MOST_CONNECTIONS, slowest: 3, failuresPerMinute: 20, streams: 3, maxBody: 2 ** 20, maxPixels: 2 ** 22, origins: ['https://office.example'] },
+    models: { depth: { weights: 'seeded' } },
+    cameras: [{ id: 'photos', source: join(photo('obama.jpg'), '..'), repeat: true, fps: 2, faces: true }],
+    decision: { frames: 1, unknownFrames: 1, leftAfter: 0.1 },
+    rules: [{ name: 'photo', event: 'unknown', do: [{ photo: true }] }],
+  });
+  for (const scope of ['read', 'recognise', 'people', 'admin', 'metrics'] as const) tokens[scope] = await addToken(service.file, scope, [scope]);
+  await service.start();
+});
+afterAll(() => service.close());
+
+/** Sends bytes as they are; resolves with everything that came back until the other side closed, or the time was over. */
+function raw(bytes: string | Buffer, { seconds = 10, port = Number(new URL(service.url).port) } = {}): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    let text = '';
+    socket.setTimeout(seconds * 1000, () => socket.destroy());
+    socket.on('data', (data) => (text += data)).on('error', () => {}).on('close', () => resolve(text));
+    socket.write(bytes);
+  });
+}
+
+const alive = async () => expect((await service.call('GET', '/v1/health')).body).toEqual({ status: 'ok' });
+
+describe('the API', () => {
+  it('says what is in a picture', async () => {
+    const { status, body } = await service.call('POST', '/v1/faces?maxFaces=1', obama(), bearer('recognise'));
+    expect([status, body.faces.length, body.faces[0].landmarks.length]).toEqual([200, 1, 5]);
+    const embedded = (await service.call('POST', '/v1/embed?maxFaces=1', obama(), bearer('recognise'))).body;
+    expect([embedded.model, embedded.dimension, embedded.faces[0].features.length]).toEqual(['resnet128', 128, 128]);
+    expect((await service.call('POST', '/v1/depth', obama(), bearer('recognise'))).body).toMatchObject({ width: 160, height: 128, seeded: true });
+    const png = await fetch(new URL('/v1/depth', service.url), {
+      method: 'POST',
+      body: new Uint8Array(obama()),
+      headers: { ...bearer('recognise'), 'content-type': 'image/jpeg', accept: 'image/png' },
+    });
+    expect([png.headers.get('content-type'), Buffer.from(await png.arrayBuffer()).subarray(1, 4).toString()]).toEqual(['image/png', 'PNG']);
+  });
+
+  it('enrols, identifies, verifies, renames and forgets', async () => {
+    const people = bearer('people');
+    const enrolled = await service.call('POST', '/v1/people?name=Barack%20Obama', obama(), people);
+    expect(enrolled).toMatchObject({ status: 201, body: { created: true, person: { name: 'Barack Obama', faces: 1 } } });
+    const { id } = enrolled.body.person;
+    const again = await service.call('POST', '/v1/people?name=Barack%20Obama', readFileSync(photo('obama2.jpg')), people);
+    expect(again.body).toMatchObject({ created: false, person: { id, faces: 2 } });
+    const identified = (await service.call('POST', '/v1/identify', readFileSync(photo('obama3.jpg')), bearer('recognise'))).body;
+    expect(identified.faces[0]).toMatchObject({ known: true, matches: [{ person: { id, name: 'Barack Obama' } }] });
+    const verify = (name: string) => service.call('POST', `/v1/people/${id}/verify`, readFileSync(photo(name)), bearer('recognise'));
+    expect([(await verify('obama3.jpg')).body.same, (await verify('biden.jpg')).body.same]).toEqual([true, false]);
+    expect((await service.call('PATCH', `/v1/people/${id}`, { name: 'B. Obama' }, people)).body).toMatchObject({ id, name: 'B. Obama', faces: 2 });
+    expect((await service.call('GET', '/v1/people', undefined, people)).body.people.map(({ name }: { name: string }) => name)).toEqual(['B. Obama']);
+    expect((await service.call('DELETE', `/v1/people/${id}/faces/${again.body.face.id}`, undefined, people)).status).toBe(204);
+    expect((await service.call('GET', `/v1/people/${id}`, undefined, people)).body.faces).toHaveLength(1);
+    expect((await service.call('DELETE', `/v1/people/${id}`, undefined, people)).status).toBe(204);
+    expect(await service.call('DELETE', `/v1/people/${id}`, undefined, people)).toMatchObject({ status: 404, body: { code: 'ERR_PERSON_UNKNOWN' } });
+  });
+
+  it('says why a photo cannot be enrolled', async () => {
+    const blurred = await (await import('sharp')).default(photo('obama2.jpg')).resize(300).blur(9).jpeg().toBuffer();
+    const { status, body } = await service.call('POST', '/v1/people?name=X', blurred, bearer('people'));
+    expect([status, body.code]).toEqual([422, expect.stringMatching(/^ERR_(FACE_QUALITY|NO_FACE)$/)]);
+    if (body.code === 'ERR_FACE_QUALITY') expect(body.measured.sharpness).toBeGreaterThan(0);
+    const wall = await (await import('sharp')).default({ create: { width: 200, height: 200, channels: 3, background: '#888' } }).png().toBuffer();
+    expect(await service.call('POST', '/v1/people?name=X', wall, bearer('people'))).toMatchObject({ status: 422, body: { code: 'ERR_NO_FACE' } });
+  });
+
+  it('streams what cameras see, and their frames', async () => {
+    await until('a frame was looked at', async () => (await service.call('GET', '/v1/cameras/photos', undefined, bearer('read'))).body.frames.analysed > 0);
+    const stop = new AbortController();
+    const live = await fetch(new URL('/v1/live', service.url), { headers: bearer('read'), signal: stop.signal });
+    let text = '';
+    for await (const chunk of live.body!) {
+      text += Buffer.from(chunk as Uint8Array).toString();
+      if (/event: live\ndata: .*"faces":\[\{"track"/.test(text)) break;
+    }
+    expect(text).toMatch(/^event: camera\ndata: \{"id":"photos"/);
+    stop.abort();
+    const frame = await fetch(new URL('/v1/cameras/photos/frame.jpg', service.url), { headers: bearer('read') });
+    expect(Buffer.from(await frame.arrayBuffer()).readUInt16BE()).toBe(0xffd8);
+    expect(await service.call('GET', '/v1/cameras/nowhere', undefined, bearer('read'))).toMatchObject({ status: 404, body: { code: 'ERR_CAMERA_UNKNOWN' } });
+  });
+
+  it('replays the events that somebody missed, once each', async () => {
+    await until('there are events', async () => (await service.call('GET', '/v1/status', undefined, bearer('read'))).body.events >= 3);
+    const stop = new AbortController();
+    const stream = await fetch(new URL('/v1/events/stream', service.url), { headers: { ...bearer('read'), 'last-event-id': '1' }, signal: stop.signal });
+    let text = '';
+    for await (const chunk of stream.body!) {
+      text += Buffer.from(chunk as Uint8Array).toString();
+      if ((text.match(/^id: /gm) ?? []).length >= 2) break;
+    }
+    stop.abort();
+    expect([...text.matchAll(/^id: (\d+)/gm)].slice(0, 2).map(([, id]) => id)).toEqual(['2', '3']);
+  });
+
+  it('lets a browser keep its token where no script finds it', async () => {
+    const response = await fetch(new URL('/v1/session', service.url), { method: 'POST', headers: bearer('read') });
+    const cookie = response.headers.get('set-cookie')!;
+    expect(cookie).toMatch(/; HttpOnly/);
+    expect(cookie).toMatch(/; SameSite=Strict/);
+    const read = (more = {}) => service.call('GET', '/v1/session', undefined, { cookie: cookie.split(';')[0]!, ...more });
+    expect((await read()).body).toEqual({ name: 'read', scopes: ['read'], open: false });
+  });
+
+  it('describes itself in OpenAPI 3.1', async () => {
+    const { body } = await service.call('GET', '/v1/openapi.json');
+    expect(body.openapi).toBe('3.1.0');
+    expect(Object.keys(body.paths)).toEqual(expect.arrayContaining(['/v1/identify', '/v1/people/{id}', '/v1/events/stream', '/metrics']));
+    expect(body.paths['/v1/identify'].post.requestBody.content['image/jpeg'].schema).toMatchObject({ type: 'string', format: 'binary' });
+    expect(body.paths['/v1/people'].get.security).toEqual([{ bearer: ['people'] }]);
+  });
+
+  it('tells Prometheus each camera’s share, and of nobody', async () => {
+    const { body } = await service.call('GET', '/metrics', undefined, bearer('metrics'));
+    expect(body).toMatch(/^faiss_vision_camera_share\{camera="photos"\} 1$/m);
+    expect(body).toMatch(/^faiss_vision_camera_live\{camera="photos"\} 1$/m);
+    expect(body).not.toContain('Obama');
+  });
+});
+
+describe('who may do what', () => {
+  it.each([
+    ['POST', '/v1/identify', 'recognise'],
+    ['GET', '/v1/people', 'people'],
+    ['GET', '/v1/cameras', 'read'],
+    ['GET', '/v1/audit', 'read'],
+    ['PATCH', '/v1/rules/photo', 'admin'],
+    ['GET', '/metrics', 'metrics'],
+  ])('%s %s needs the scope %s', async (method, path, scope) => {
+    const body = method === 'POST' ? obama() : method === 'PATCH' ? { enabled: true } : undefined;
+    expect(await service.call(method, path, body)).toMatchObject({ status: 401, body: { code: 'ERR_UNAUTHORIZED' } });
+    for (const name of Object.keys(tokens)) {
+      const { status } = await service.call(method, path, body, bearer(name));
+      expect([name, status]).toEqual([name, name === scope ? 200 : 403]);
+    }
+  });
+
+  it('a rule that is switched off stays so', async () => {
+    const off = await service.call('PATCH', '/v1/rules/photo', { enabled: false }, bearer('admin'));
+    expect(off.body).toMatchObject({ name: 'photo', enabled: false, opensDoor: false, actions: [{ kind: 'photo' }] });
+    expect((await service.call('GET', '/v1/rules', undefined, bearer('read'))).body.rules[0].enabled).toBe(false);
+    await service.call('PATCH', '/v1/rules/photo', { enabled: true }, bearer('admin'));
+  });
+
+  it('pages of other origins get nothing, but for the one that is named', async () => {
+    const from = (origin: string) => fetch(new URL('/v1/session', service.url), { method: 'POST', headers: { ...bearer('read'), origin } });
+    expect((await from('https://evil.example')).status).toBe(403);
+    expect((await from('null')).status).toBe(403);
+    expect((await from(service.url)).status).toBe(200);
+    const named = await from('https://office.example');
+    expect([named.status, named.headers.get('access-control-allow-origin')]).toEqual([200, 'https://office.example']);
+    const read = await fetch(new URL('/v1/health', service.url), { headers: { origin: 'https://evil.example' } });
+    expect(read.headers.get('access-control-allow-origin')).toBeNull();
+  });
+});
+
+describe('hostile requests are refused, and the service lives', () => {
+  afterAll(alive);
+
+  it('pictures that claim to be huge, are none, or are too long', async () => {
+    const send = (body: Buffer, type = 'image/png') => service.call('POST', '/v1/faces', body, { ...bearer('recognise'), 'content-type': type });
+    const memory = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${service.pid}/status`, 'utf8'))![1]);
+    expect(await send(pngBomb(30_000, 30_000))).toMatchObject({ status: 413, body: { code: 'ERR_IMAGE_TOO_LARGE' } });
+    expect(await send(pngBomb(65_000, 65))).toMatchObject({ status: 413 });
+    for (const junk of ['no picture', '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', 'GIF89a', '\x89PNG\r\n\x1a\n']) {
+      expect(await send(Buffer.from(junk, 'latin1'))).toMatchObject({ status: 422, body: { code: 'ERR_IMAGE_DECODE' } });
+    }
+    expect(await send(obama().subarray(0, 5000), 'image/jpeg')).toMatchObject({ status: 422, body: { code: 'ERR_IMAGE_DECODE' } });
+    expect(await send(Buffer.alloc(0))).toMatchObject({ status: expect.any(Number), body: { code: expect.stringMatching(/^ERR_/) } });
+    expect(await send(Buffer.alloc(2 ** 20 + 1))).toMatchObject({ status: 413, body: { code: 'ERR_CTP_BODY_TOO_LARGE' } });
+    expect(await send(obama(), 'text/html')).toMatchObject({ status: 415 });
+    const now = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${service.pid}/status`, 'utf8'))![1]);
+    expect(now - memory).toBeLessThan(500_000); // kB; one bomb would be 2.7 GB
+  });
+
+  it('climbed paths', async () => {
+    for (const path of ['/../../etc/passwd', '/..%2f..%2fetc/passwd', '/%2e%2e/%2e%2e/etc/passwd', '/v1/../../etc/passwd', '/v1/cameras/..%2f..%2fetc%2fpasswd/frame.jpg', '/%00', '/v1/events/%2e%2e']) {
+      const answer = await raw(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${tokens.read}\r\nConnection: close\r\n\r\n`);
+      expect([path, answer.slice(0, 12)]).toEqual([path, expect.stringMatching(/^HTTP\/1\.1 40[04]$/)]);
+      expect(answer).not.toContain('root:');
+    }
+  });
+
+  it('split headers and smuggled requests', async () => {
+    const head = `Host: localhost\r\nAuthorization: Bearer ${tokens.recognise}\r\n`;
+    const smuggled = await raw(`POST /v1/faces HTTP/1.1\r\n${head}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n`);
+    expect(smuggled).toMatch(/^HTTP\/1\.1 400/);
+    expect(smuggled).not.toContain('"ok"');
+    expect(await raw(`GET /v1/health HTTP/1.1\r\nHost: localhost\r\nX-A: b\rX-C: d\r\n\r\n`)).toMatch(/^HTTP\/1\.1 400/);
+    expect(await raw(`GET /v1/health HTTP/1.1\r\nHost: localhost\r\nX-Long: ${'x'.repeat(20_000)}\r\n\r\n`)).toMatch(/^HTTP\/1\.1 431/);
+    const injected = await raw(`GET /v1/people?cursor=%0d%0aSet-Cookie:%20a=b HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${tokens.people}\r\nConnection: close\r\n\r\n`);
+    expect(injected.toLowerCase()).not.toContain('\nset-cookie');
+    const { status } = await service.call('PATCH', '/v1/rules/photo', { enabled: true, __proto__: { a: 1 }, constructor: { prototype: {} } }, bearer('admin'));
+    expect(status).toBe(400);
+  });
+
+  it('clients that send too slowly', async () => {
+    const begin = Date.now();
+    const answers = await Promise.all([
+      raw('GET /v1/health HTTP/1.1\r\nHost: loc', { seconds: 20 }),
+      raw(`POST /v1/faces HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${tokens.recognise}\r\nContent-Type: image/jpeg\r\nContent-Length: 100\r\n\r\nabc`, { seconds: 20 }),
+    ]);
+    for (const answer of answers) expect(answer).toMatch(/^HTTP\/1\.1 408/);
+    expect(Date.now() - begin).toBeLessThan(15_000);
+  });
+
+  it('streams beyond their number, and readers that do not read', async () => {
+    const sockets = Array.from({ length: 3 }, () => {
+      const socket = connect(Number(new URL(service.url).port), '127.0.0.1');
+      socket.write(`GET /v1/cameras/photos/stream.mjpg HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${tokens.read}\r\n\r\n`);
+      return socket; // never read from
+    });
+    await until('the streams are taken', async () => (await service.call('GET', '/v1/live', undefined, bearer('read')).catch(() => ({ status: 0 }))).status === 503 || false, 20);
+    for (const socket of sockets) socket.destroy();
+  });
+
+  it(`${CROWD} connections`, async () => {
+    const port = Number(new URL(service.url).port);
+    const sockets: Socket[] = [];
+    let refused = 0;
+    for (let i = 0; i < CROWD; i++) {
+      const socket = connect(port, '127.0.0.1');
+      socket.on('data', (data) => (refused += data.toString().startsWith('HTTP/1.1 503') ? 1 : 0)).on('error', () => {});
+      sockets.push(socket);
+      if (i % 200 === 199) await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    await until('those beyond the limit are refused', () => refused >= CROWD - MOST_CONNECTIONS);
+    expect(refused).toBeLessThanOrEqual(CROWD - MOST_CONNECTIONS + 10); // some places were taken before
+    for (const socket of sockets) socket.destroy();
+    await until('there is room again', async () => (await service.call('GET', '/v1/health').catch(() => ({ status: 0 }))).status === 200);
+  });
+
+  it('tokens that are guessed', async () => {
+    const guess = (token: string) => service.call('GET', '/v1/cameras', undefined, { authorization: `Bearer ${token}` });
+    const answers: number[] = [];
+    for (let i = 0; i < 25; i++) answers.push((await guess(`fv_${'0'.repeat(12)}_${String(i).padEnd(43, 'A')}`)).status);
+    expect(answers).toEqual([...Array(20).fill(401), ...Array(5).fill(429)]);
+    // From here on nobody at this address is heard, until the minute is over.
+    expect((await service.call('GET', '/v1/cameras', undefined, bearer('read'))).status).toBe(429);
+  });
+});
+
+describe('listening', () => {
+  const ended = (config: object) => new RunningService(config).start().then(
+    () => 'started',
+    (error: Error) => error.message,
+  );
+
+  it('beyond loopback needs a token', async () => {
+    expect(await ended({ http: { host: '0.0.0.0', port: 0 } })).toContain('ERR_NO_TOKEN');
+  });
+
+  it('without tokens answers to this machine’s own names alone', async () => {
+    const open = await new RunningService({}).start();
+    try {
+      expect((await open.call('GET', '/v1/cameras')).body).toEqual({ cameras: [] });
+      const port = Number(new URL(open.url).port);
+      expect(await raw('GET /v1/cameras HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n', { port })).toMatch(/^HTTP\/1\.1 403/);
+    } finally {
+      await open.close();
+    }
+  });
+
+  it.skipIf(findProgram('openssl') === undefined)('with TLS (with openssl)', async () => {
+    const secure = new RunningService({ http: { port: 0, tls: { cert: 'cert.pem', key: 'key.pem' } } });
+    const file = (name: string) => join(secure.folder, name);
+    execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1', '-subj', '/CN=localhost', '-keyout', file('key.pem'), '-out', file('cert.pem')], { stdio: 'ignore' });
+    await secure.start();
+    try {
+      const text = await new Promise<string>((resolve, reject) => {
+        httpsRequest(new URL('/v1/health', secure.url), { ca: readFileSync(file('cert.pem')), checkServerIdentity: () => undefined }, (response) => {
+          response.setEncoding('utf8').on('data', resolve);
+        }).on('error', reject).end();
+      });
+      expect(JSON.parse(text)).toEqual({ status: 'ok' });
+    } finally {
+      await secure.close();
+    }
+  });
+});
+
+/** A PNG file whose header claims so many pixels; there is nothing behind it. */
+function pngBomb(width: number, height: number): Buffer {
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(width, 0);
+  header.writeUInt32BE(height, 4);
+  header.set([8, 2, 0, 0, 0], 8);
+  return Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), chunk('IHDR', header), chunk('IDAT', deflateSync(Buffer.alloc(1000))), chunk('IEND', Buffer.alloc(0))]);
+}
+
+function chunk(type: string, data: Buffer): Buffer {
+  const body = Buffer.concat([Buffer.from(type), data]);
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(data.length);
+  const sum = Buffer.alloc(4);
+  sum.writeUInt32BE(crc32(body));
+  return Buffer.concat([length, body, sum]);
+}
+
+function crc32(bytes: Buffer): number {
+  let crc = ~0;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+  }
+  return ~crc >>> 0;
+}
