@@ -10,7 +10,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { authenticate } from './auth.js';
 import { refuseCrowds } from './crowds.js';
 import type { Context } from './context.js';
-import { HttpError, tellFailures } from './failures.js';
+import { HttpError, refuseBroken, tellFailure, tellFailures } from './failures.js';
+import { refuseOtherMethods } from './methods.js';
 import { documentOf } from './openapi.js';
 import { parsePictures } from './picture-body.js';
 import { cameraRoutes } from './routes/cameras.js';
@@ -43,6 +44,8 @@ export async function buildApp(context: Context): Promise<App> {
     keepAliveTimeout: 10_000,
     forceCloseConnections: 'idle',
     return503OnClosing: true,
+    frameworkErrors: tellFailure as never,
+    clientErrorHandler: refuseBroken as never,
     routerOptions: { maxParamLength: 200 },
     http: server,
     ...(tls ? { https: { cert: readFileSync(tls.cert), key: readFileSync(tls.key), ...server } } : {}),
@@ -73,8 +76,10 @@ export async function buildApp(context: Context): Promise<App> {
   });
   await app.register(swagger, documentOf(context.version));
 
+  const refuse = refuseOtherMethods(app as unknown as FastifyInstance);
   for (const routes of [pictureRoutes, peopleRoutes, cameraRoutes, eventRoutes, ruleRoutes, healthRoutes, sessionRoutes]) routes(app, { ...context, streams });
   app.get('/v1/openapi.json', { config: { scope: 'open' }, schema: { hide: true } }, async () => app.swagger());
+  refuse();
   if (existsSync(PAGE)) await app.register(serveStatic, { root: PAGE, prefix: '/', wildcard: false });
   await app.ready();
   return app;

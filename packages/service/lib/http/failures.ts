@@ -1,4 +1,5 @@
-import type { FastifyError, FastifyInstance } from 'fastify';
+import type { Socket } from 'node:net';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { codeOf } from '../error.js';
 
 /** A failure with its status. */
@@ -35,22 +36,39 @@ const STATUS: Record<string, number> = {
 
 /** Every failure as `{ code, message, requestId }`; what is a mistake in the code tells nothing of itself. */
 export function tellFailures(app: FastifyInstance): void {
-  app.setErrorHandler((error: FastifyError, request, reply) => {
-    const code = codeOf(error) ?? 'ERR_INTERNAL';
-    const status = statusOf(error, code);
-    if (status >= 500) request.log.error({ err: error }, 'a request failed');
-    else request.log.debug({ code }, 'a request was refused');
-    const inside = status === 500;
-    void reply.status(status).send({
-      code: inside ? 'ERR_INTERNAL' : error.validation ? 'ERR_INVALID_ARGUMENT' : code.replace(/^FST_ERR_/, 'ERR_').replace(/^FST_/, 'ERR_'),
-      message: inside ? 'the service failed; its log says why, by the request id' : error.message,
-      requestId: request.id,
-      ...verdict(error),
-    });
-  });
+  app.setErrorHandler(tellFailure);
   app.setNotFoundHandler((request, reply) => {
-    void reply.status(404).send({ code: 'ERR_NOT_FOUND', message: `there is no ${request.method} here`, requestId: request.id });
+  void reply.status(404).send({ code: 'ERR_NOT_FOUND', message: `there is no ${request.method} here`, requestId: request.id });
   });
+}
+
+export function tellFailure(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  const code = codeOf(error) ?? 'ERR_INTERNAL';
+  const status = statusOf(error, code);
+  if (status >= 500) request.log.error({ err: error }, 'a request failed');
+  else request.log.debug({ code }, 'a request was refused');
+  const inside = status === 500;
+  void reply.status(status).send({
+    code: inside ? 'ERR_INTERNAL' : error.validation ? 'ERR_INVALID_ARGUMENT' : code.replace(/^FST_ERR_/, 'ERR_').replace(/^FST_/, 'ERR_'),
+    message: inside ? 'the service failed; its log says why, by the request id' : error.message,
+    requestId: request.id,
+    ...verdict(error),
+  });
+}
+
+/** Requests that never become one: Node's parser refuses them, or a limit does. */
+const BROKEN: Record<string, [status: number, what: string, code: string]> = {
+  HPE_HEADER_OVERFLOW: [431, 'Request Header Fields Too Large', 'ERR_HEADERS_TOO_LARGE'],
+  HPE_INVALID_METHOD: [405, 'Method Not Allowed', 'ERR_METHOD'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout', 'ERR_TOO_SLOW'],
+};
+
+/** Answers on the bare connection, in the same shape, and closes it. */
+export function refuseBroken(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+  const [status, what, code] = BROKEN[error.code ?? ''] ?? [400, 'Bad Request', 'ERR_BAD_REQUEST'];
+  const body = JSON.stringify({ code, message: what.toLowerCase(), requestId: '' });
+  socket.end(`HTTP/1.1 ${status} ${what}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
 }
 
 function statusOf(error: FastifyError, code: string): number {

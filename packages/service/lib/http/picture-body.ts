@@ -3,7 +3,7 @@ import sharp from 'sharp';
 import { Type } from 'typebox';
 import { HttpError } from './failures.js';
 
-export const PICTURE_TYPES = ['image/jpeg', 'image/png', 'image/webp', 'application/octet-stream'];
+export const PICTURE_TYPES = ['image/jpeg', 'image/png', 'image/webp'];
 
 /** A request's body: the bytes of a picture's file. */
 export const PictureBody = Type.Unsafe<Buffer>({ description: "a picture's file: JPEG, PNG or WebP", 'x-binary': true });

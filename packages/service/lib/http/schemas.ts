@@ -1,4 +1,4 @@
-import { Type } from 'typebox';
+import { Type, type TProperties } from 'typebox';
 import { EVENT_TYPES } from '../config/schema.js';
 import { SCOPES } from '../store/tokens.js';
 
@@ -164,7 +164,16 @@ export const Session = Type.Object({ name: Type.String(), scopes: Type.Array(Typ
 
 export const IdParams = Type.Object({ id: Id });
 export const FaceParams = Type.Object({ id: Id, face: Id });
-export const NameText = Type.String({ minLength: 1, maxLength: 256, pattern: '^[^\\u0000-\\u001f\\u007f]+$' });
+export const NameText = Type.String({ minLength: 1, maxLength: 256, pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]+$' });
+
+/** A query; what it does not know is refused. */
+export function Query<T extends TProperties>(properties: T) {
+  return Type.Object(properties, { additionalProperties: false });
+}
+
+/** How many to list, and how many without saying. */
+export const MOST = 100;
+export const Limit = Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: MOST }));
 
 /** What any route may answer besides its own. */
 export const failures = { '4xx': Failure, '5xx': Failure };

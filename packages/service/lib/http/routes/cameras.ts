@@ -3,7 +3,7 @@ import type { CameraPipeline, Live } from '../../pipeline/pipeline.js';
 import { withoutPassword } from '../../sources/address.js';
 import type { Routes } from '../app.js';
 import { HttpError } from '../failures.js';
-import { Camera, failures, IdParams } from '../schemas.js';
+import { Camera, failures, IdParams, Query } from '../schemas.js';
 import { keepAlive, sendEvent } from '../streams.js';
 
 const config = { scope: 'read' } as const;
@@ -76,7 +76,7 @@ export const cameraRoutes: Routes = (app, { cameras, hub, streams }) => {
       schema: {
         tags,
         summary: 'What the cameras see, as it is seen: server-sent events `live` (a Live each) and `camera` (a Camera whose state changed)',
-        querystring: Type.Object({ camera: Type.Optional(Type.String({ maxLength: 2000, description: 'ids with commas between; default all' })) }),
+        querystring: Query({ camera: Type.Optional(Type.String({ maxLength: 2000, description: 'ids with commas between; default all' })) }),
         response: { 200: { description: 'text/event-stream', content: { 'text/event-stream': { schema: Type.String() } } }, ...failures },
       },
     },

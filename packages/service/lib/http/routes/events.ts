@@ -3,7 +3,7 @@ import { EVENT_TYPES } from '../../config/schema.js';
 import type { ServiceEvent } from '../../store/events.js';
 import type { Routes } from '../app.js';
 import { HttpError } from '../failures.js';
-import { Event, failures, IdParams } from '../schemas.js';
+import { Event, failures, IdParams, Limit, MOST, Query } from '../schemas.js';
 import { keepAlive, sendEvent } from '../streams.js';
 
 const config = { scope: 'read' } as const;
@@ -19,18 +19,18 @@ export const eventRoutes: Routes = (app, { events, hub, streams }) => {
       schema: {
         tags,
         summary: 'Events: the newest first, or with `after` the next ones in their order',
-        querystring: Type.Object({
+        querystring: Query({
           after: Type.Optional(Sequence),
           before: Type.Optional(Sequence),
           camera: Type.Optional(Type.String({ maxLength: 64 })),
           type: Type.Optional(Type.Enum([...EVENT_TYPES])),
           person: Type.Optional(Type.String({ maxLength: 64, description: "a person's id" })),
-          limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100 }),
+          limit: Limit,
         }),
         response: { 200: Type.Object({ events: Type.Array(Event) }), ...failures },
       },
     },
-    async ({ query }) => ({ events: events.list({ ...query, newestFirst: query.after === undefined }) }),
+    async ({ query }) => ({ events: events.list({ limit: MOST, ...query, newestFirst: query.after === undefined }) }),
   );
 
   app.get('/v1/events/:id', { config, schema: { tags, summary: 'One event', params: IdParams, response: { 200: Event, ...failures } } }, async ({ params }) => {
@@ -64,7 +64,7 @@ export const eventRoutes: Routes = (app, { events, hub, streams }) => {
       schema: {
         tags,
         summary: 'Events as they happen: server-sent events, each with its sequence as id; Last-Event-ID or `after` brings what was missed first',
-        querystring: Type.Object({ after: Type.Optional(Sequence) }),
+        querystring: Query({ after: Type.Optional(Sequence) }),
         headers: Type.Object({ 'last-event-id': Type.Optional(Type.String({ pattern: '^\\d{1,16}$' })) }),
         response: { 200: { description: 'text/event-stream', content: { 'text/event-stream': { schema: Type.String() } } }, ...failures },
       },

@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import type { Routes } from '../app.js';
 import { HttpError } from '../failures.js';
 import { checkPicture, PICTURE_TYPES, PictureBody } from '../picture-body.js';
-import { FaceParams, failures, IdParams, NameText, Person, PersonFace } from '../schemas.js';
+import { FaceParams, failures, IdParams, Limit, MOST, NameText, Person, PersonFace, Query } from '../schemas.js';
 
 const config = { scope: 'people' } as const;
 const tags = ['people'];
@@ -20,12 +20,12 @@ export const peopleRoutes: Routes = (app, { config: { http }, people, cameras })
       schema: {
         tags,
         summary: 'People, in the order of their names',
-        querystring: Type.Object({ limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100 }), cursor: Type.Optional(Type.String({ maxLength: 4096, description: 'what the page before gave as next' })) }),
+        querystring: Query({ limit: Limit, cursor: Type.Optional(Type.String({ maxLength: 4096, description: 'what the page before gave as next' })) }),
         response: { 200: Type.Object({ people: Type.Array(Person), next: Type.Optional(Type.String()) }), ...failures },
       },
     },
     async ({ query }) => {
-      const { items, next } = await people.list(query);
+      const { items, next } = await people.list({ limit: MOST, ...query });
       return { people: items, ...(next === undefined ? {} : { next }) };
     },
   );
@@ -59,7 +59,7 @@ export const peopleRoutes: Routes = (app, { config: { http }, people, cameras })
         tags,
         summary: 'Enrol a face from a photo; the person of that name is made where there is none',
         consumes: PICTURE_TYPES,
-        querystring: Type.Object({ name: NameText }),
+        querystring: Query({ name: NameText }),
         body: PictureBody,
         response: { 201: Enrolled, ...failures },
       },

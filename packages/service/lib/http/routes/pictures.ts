@@ -1,12 +1,12 @@
 import { Type } from 'typebox';
 import type { Routes } from '../app.js';
 import { checkPicture, PICTURE_TYPES, PictureBody } from '../picture-body.js';
-import { Depth, DetectedFace, EmbeddedFace, failures, IdentifiedFace, IdParams, Verification } from '../schemas.js';
+import { Depth, DetectedFace, EmbeddedFace, failures, IdentifiedFace, IdParams, Query, Verification } from '../schemas.js';
 import { HttpError } from '../failures.js';
 
 const about = (summary: string) => ({ tags: ['pictures'], summary, consumes: PICTURE_TYPES, body: PictureBody });
 const recognise = { scope: 'recognise' } as const;
-const MaxFaces = Type.Object({ maxFaces: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'the largest so many' })) });
+const MaxFaces = Query({ maxFaces: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'the largest so many' })) });
 
 /** What a picture that is sent shows. */
 export const pictureRoutes: Routes = (app, { config, recognizer, people, depth }) => {
@@ -44,11 +44,11 @@ export const pictureRoutes: Routes = (app, { config, recognizer, people, depth }
       config: recognise,
       schema: {
         ...about('Who is in a picture'),
-        querystring: Type.Object({ top: Type.Integer({ minimum: 1, maximum: 100, default: 1, description: 'most people for each face' }) }),
+        querystring: Query({ top: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 1, description: 'most people for each face' })) }),
         response: { 200: Type.Object({ faces: Type.Array(IdentifiedFace) }), ...failures },
       },
     },
-    async ({ body, query }) => ({ faces: await people.identify(await picture(body), query.top) }),
+    async ({ body, query }) => ({ faces: await people.identify(await picture(body), query.top ?? 1) }),
   );
 
   app.post(

@@ -4,7 +4,7 @@ import type { ActionConfig, RuleConfig } from '../../config/schema.js';
 import { kindOf } from '../../rules/rules.js';
 import type { Routes } from '../app.js';
 import { HttpError } from '../failures.js';
-import { AuditEntry, failures, Rule } from '../schemas.js';
+import { AuditEntry, failures, Limit, MOST, Query, Rule } from '../schemas.js';
 
 const tags = ['rules'];
 const read = { scope: 'read' } as const;
@@ -48,15 +48,15 @@ export const ruleRoutes: Routes = (app, { config, rules, audit }) => {
       schema: {
         tags,
         summary: 'What the rules did, newest first',
-        querystring: Type.Object({
+        querystring: Query({
           before: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: 'an id' })),
           rule: Type.Optional(Type.String({ maxLength: 64 })),
-          limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100 }),
+          limit: Limit,
         }),
         response: { 200: Type.Object({ entries: Type.Array(AuditEntry) }), ...failures },
       },
     },
-    async ({ query }) => ({ entries: audit.list(query) }),
+    async ({ query }) => ({ entries: audit.list({ limit: MOST, ...query }) }),
   );
 };
 
