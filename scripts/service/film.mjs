@@ -7,6 +7,7 @@ export const FRAME = { width: 640, height: 480 }
 const FACES = {
   'obama.jpg': { x: 375, y: 86, width: 238, height: 335 },
   'obama2.jpg': { x: 192, y: 216, width: 281, height: 417 },
+  'obama3.jpg': { x: 634, y: 249, width: 280, height: 363 },
   'biden.jpg': { x: 428, y: 165, width: 287, height: 393 },
 }
 const CARD_HEIGHT = 340

@@ -5,7 +5,7 @@ import { databaseFile, Service } from './service.js';
 import { openDatabase } from './store/database.js';
 import { SCOPES, Tokens, type Scope, type TokenInfo } from './store/tokens.js';
 
-export { loadConfig, Service, SCOPES };
+export { loadConfig, openLogs, Service, SCOPES };
 export type { Config } from './config/schema.js';
 
 /**

@@ -1,3 +1,4 @@
+import { METHODS } from 'node:http';
 import type { FastifyInstance, HTTPMethods } from 'fastify';
 import { HttpError } from './failures.js';
 
@@ -5,6 +6,8 @@ import { HttpError } from './failures.js';
 export function refuseOtherMethods(app: FastifyInstance): () => void {
   const routes = new Map<string, Set<string>>();
   let collecting = true;
+  // Fastify knows eight methods; Node's parser lets some thirty through.
+  for (const method of METHODS) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method as HTTPMethods);
   app.addHook('onRoute', ({ url, method }) => {
     if (!collecting) return;
     const methods = routes.get(url) ?? new Set();
@@ -21,10 +24,12 @@ export function refuseOtherMethods(app: FastifyInstance): () => void {
         url,
         config: { scope: 'open' },
         schema: { hide: true },
-        handler: async (_, reply) => {
+        // Before anything is said of the body.
+        onRequest: async (_, reply) => {
           void reply.header('allow', allow);
           throw new HttpError(405, 'ERR_METHOD', `this takes ${allow}`);
         },
+        handler: async () => undefined,
       });
     }
   };
