@@ -28,9 +28,10 @@ const { photosFolder } = createRequire(import.meta.url)('../dist/models/cache.js
 
 const DOOR = 'demo/door/open'
 const report = new Report({})
+let ending
 const photo = (name) => join(photosFolder(), 'face_recognition', name)
-const step = async (title, run) => {
-  const progress = report.begin({ title })
+const step = async (title, work, run) => {
+  const progress = report.begin({ title, work })
   try {
     return await run()
   } finally {
@@ -38,10 +39,10 @@ const step = async (title, run) => {
   }
 }
 
-const frames = await step('make the film', () => film(['obama2.jpg', 'biden.jpg', 'obama3.jpg'].map((name) => ({ name, photo: photo(name) }))))
+const frames = await step('a film', 'making it', () => film(['obama2.jpg', 'biden.jpg', 'obama3.jpg'].map((name) => ({ name, photo: photo(name) }))))
 const camera = await mjpegServer(frames)
 const broker = await startBroker()
-const service = await step('load models', startService)
+const service = await step('models', 'loading', startService)
 const address = await service.start()
 for (const [name, file] of [['Barack Obama', 'obama.jpg'], ['Joe Biden', 'biden.jpg']]) await enrol(name, photo(file))
 
@@ -129,7 +130,6 @@ async function enrol(name, path) {
   if (!response.ok) throw new Error(`${name} was not enrolled: ${await response.text()}`)
 }
 
-let ending
 function end() {
   ending ??= (async () => {
     await service.stop()

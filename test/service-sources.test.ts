@@ -1,0 +1,189 @@
+import { execFile, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { ImageInput } from '../dist/index.js';
+import { ServiceError } from '../packages/service/dist/error.js';
+import { cleaned, withoutPassword } from '../packages/service/dist/sources/address.js';
+import { Backoff } from '../packages/service/dist/sources/backoff.js';
+import { Camera, type CameraStatus } from '../packages/service/dist/sources/camera.js';
+import { findFfmpeg } from '../packages/service/dist/sources/ffmpeg.js';
+import { hasOpenCv } from '../packages/service/dist/sources/opencv.js';
+import { mjpegServer } from '../scripts/service/mjpeg.mjs';
+import { freePort } from './support/broker.js';
+import { visits } from './support/service.js';
+import { findProgram, until } from './support/wait.js';
+
+const config = (source: string, more = {}) =>
+  ({ id: 'c', source, reader: 'auto' as const, fps: 10, repeat: false, faces: true, depth: false, stallAfter: 10, lostAfter: 30, ...more });
+
+/** A camera and what it told, in short. */
+function watch(source: string, more = {}, options = {}) {
+  const camera = new Camera(config(source, more), { backoff: new Backoff(20, 100), ...options });
+  const told: string[] = [];
+  const frames: ImageInput[] = [];
+  camera.on('state', ({ state, reason }: CameraStatus) => told.push(reason === undefined ? state : `${state}: ${reason}`));
+  camera.on('lost', () => told.push('LOST')).on('back', () => told.push('BACK')).on('frame', (frame) => frames.push(frame));
+  camera.start();
+  cameras.push(camera);
+  return { camera, told, frames };
+}
+const cameras: Camera[] = [];
+afterEach(async () => {
+  await Promise.all(cameras.splice(0).map((camera) => camera.stop()));
+});
+
+describe('a camera over HTTP', () => {
+  it('goes live, is lost when the cable is pulled, told once, and comes back', async () => {
+    const jpegs = await visits();
+    const port = await freePort();
+    let server = await mjpegServer(jpegs, { port });
+    const { camera, told, frames } = watch(server.url);
+    expect(camera.status.state).toBe('starting');
+    await until('frames come', () => frames.length >= 3);
+    await server.close();
+    await until('several attempts have failed', () => told.filter((line) => line.startsWith('lost')).length >= 1 && told.at(-1)!.includes('does not answer'));
+    server = await mjpegServer(jpegs, { port });
+    await until('it is back', () => told.includes('BACK'));
+    await server.close();
+    expect(told[0]).toBe('live');
+    expect(told.filter((line) => line === 'LOST')).toHaveLength(1);
+    expect(told.indexOf('LOST')).toBeLessThan(told.indexOf('BACK'));
+    expect(Buffer.from(frames[0] as Uint8Array).readUInt16BE()).toBe(0xffd8);
+  });
+
+  it('that goes silent is stalled, then lost', async () => {
+    const [jpeg] = (await visits()) as [Buffer];
+    const { url, close } = await serve((response) => {
+      response.writeHead(200, { 'content-type': 'multipart/x-mixed-replace; boundary=b' });
+      response.write(`--b\r\nContent-Length: ${jpeg.length}\r\n\r\n`);
+      response.write(jpeg);
+    });
+    const { told } = watch(url, { stallAfter: 0.5, lostAfter: 1.5 });
+    await until('it is lost', () => told.includes('LOST'));
+    expect(told.slice(0, 4)).toEqual(['live', 'stalled: no frame for 0.5 s', 'lost: no frame for 1.5 s', 'LOST']);
+    await close();
+  });
+
+  it('sends its password in a header, and in no message', async () => {
+    const seen: (string | undefined)[] = [];
+    const { url, close } = await serve((response, authorization) => {
+      seen.push(authorization);
+      response.writeHead(401).end();
+    });
+    const { told } = watch(url.replace('//', '//ada:s%40cret@'));
+    await until('it was refused', () => told.length > 0);
+    expect(seen[0]).toBe(`Basic ${Buffer.from('ada:s@cret').toString('base64')}`);
+    expect(told[0]).toMatch(/^lost: http:\/\/127.* answers 401/);
+    expect(told[0]).not.toContain('cret');
+    await close();
+  });
+
+  it('of 50 frames a second gives as many as asked for', async () => {
+    const server = await mjpegServer(await visits(), { fps: 50 });
+    const { camera, frames } = watch(server.url, { fps: 10 });
+    await until('150 frames came', () => camera.received >= 150);
+    await server.close();
+    // Three seconds' worth, however unevenly a busy machine lets them come.
+    expect(frames.length).toBeGreaterThan(15);
+    expect(frames.length).toBeLessThan(45);
+    expect(camera.skipped).toBe(camera.received - frames.length);
+  });
+});
+
+describe('other sources', () => {
+  it('a folder is read at its pace and ends, or repeats', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'faiss-vision-folder-'));
+    for (const [i, jpeg] of (await visits()).slice(0, 3).entries()) writeFileSync(join(folder, `${i}.jpg`), jpeg);
+    const { told, frames } = watch(folder, { fps: 20 });
+    await until('it is over', () => told.includes('LOST'));
+    expect([told, frames.length]).toEqual([['live', 'lost: the film is over', 'LOST'], 3]);
+    const again = watch(folder, { fps: 20, repeat: true });
+    await until('it was read twice', () => again.frames.length >= 6);
+    rmSync(folder, { recursive: true });
+  });
+
+  it('what is not there is lost, with the reason', async () => {
+    const { told } = watch('/nowhere/film.mp4');
+    await until('it is lost', () => told.includes('LOST'));
+    expect(told[0]).toBe('lost: there is no film and no folder "/nowhere/film.mp4"');
+  });
+
+  it.skipIf(hasOpenCv())('without OpenCV a camera that needs it says what to install', async () => {
+    const { told } = watch('rtsp://ada:secret@127.0.0.1:9/x', { reader: 'opencv' });
+    await until('it is lost', () => told.includes('LOST'));
+    expect(told[0]).toBe('lost: "rtsp://127.0.0.1:9/x" needs the package @u4/opencv4nodejs, which is not installed');
+  });
+
+  it('an error of the source’s own is told without the password', async () => {
+    async function* broken(): AsyncGenerator<ImageInput> {
+      throw new ServiceError('ERR_SOURCE_FAILED', 'cannot open rtsp://ada:secret@h/1');
+    }
+    const { told } = watch('rtsp://ada:secret@h/1', {}, { open: broken });
+    await until('it is lost', () => told.includes('LOST'));
+    expect(told[0]).toBe('lost: cannot open rtsp://h/1');
+    expect([withoutPassword('rtsp://a:b@c@h/x'), cleaned('x://u:p@h failed', 'y')]).toEqual(['rtsp://h/x', 'x://h failed']);
+  });
+});
+
+describe.skipIf(findFfmpeg() === undefined)('through ffmpeg', () => {
+  let folder: string;
+  let film: string;
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'faiss-vision-film-'));
+    film = join(folder, 'film.mp4');
+    for (const [i, jpeg] of (await visits()).entries()) writeFileSync(join(folder, `${String(i).padStart(3, '0')}.jpg`), jpeg);
+    await promisify(execFile)(findFfmpeg()!, ['-loglevel', 'error', '-framerate', '10', '-i', join(folder, '%03d.jpg'), '-c:v', 'libx264', '-preset', 'ultrafast', '-g', '10', '-pix_fmt', 'yuv420p', film]);
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it('a film is read at its own pace to its end', async () => {
+    const { told, frames } = watch(film, { reader: 'ffmpeg' });
+    await until('it is over', () => told.includes('LOST'));
+    expect(told).toEqual(['live', 'lost: the film is over', 'LOST']);
+    const all = (await visits()).length;
+    expect(frames.length).toBeGreaterThan(all * 0.7);
+    expect(frames.length).toBeLessThanOrEqual(all + 2);
+  });
+
+  it('an RTSP address where nobody is: lost, with ffmpeg’s reason', async () => {
+    const { told } = watch(`rtsp://ada:secret@127.0.0.1:${await freePort()}/x`, { reader: 'ffmpeg' });
+    await until('it is lost', () => told.includes('LOST'));
+    expect(told[0]).toMatch(/^lost: ffmpeg: .*refused/i);
+    expect(told[0]).not.toContain('secret');
+  });
+
+  // VLC refuses to run for root, so it gets another user there.
+  const vlc = findProgram('cvlc');
+  it.skipIf(vlc === undefined)('RTSP from a real server (VLC), lost when it ends', async () => {
+    const port = await freePort();
+    const args = ['-I', 'dummy', '--no-audio', '--loop', film, '--sout', `#rtp{sdp=rtsp://127.0.0.1:${port}/door}`, '--sout-keep'];
+    const user = process.getuid?.() === 0 ? { uid: 65534, gid: 65534, env: { ...process.env, HOME: folder } } : {};
+    const server = spawn(vlc!, args, { stdio: 'ignore', ...user });
+    try {
+      const { told, frames } = watch(`rtsp://127.0.0.1:${port}/door`, { reader: 'ffmpeg', stallAfter: 5, lostAfter: 15 });
+      await until('frames come over RTSP', () => frames.length >= 20, 90);
+      expect(told).toContain('live');
+      server.kill('SIGKILL');
+      await until('it is lost', () => told.at(-1)!.startsWith('lost') || told.at(-1) === 'LOST');
+    } finally {
+      server.kill('SIGKILL');
+    }
+  });
+});
+
+async function serve(answer: (response: ServerResponse, authorization: string | undefined) => void): Promise<{ url: string; close(): Promise<void> }> {
+  const server: Server = createServer((request, response) => answer(response, request.headers.authorization));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    close: () => {
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(() => resolve()));
+    },
+  };
+}
