@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -135,6 +135,7 @@ describe.skipIf(findFfmpeg() === undefined)('through ffmpeg', () => {
   let film: string;
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'faiss-vision-film-'));
+    chmodSync(folder, 0o755); // VLC's other user reads from here
     film = join(folder, 'film.mp4');
     for (const [i, jpeg] of (await visits()).entries()) writeFileSync(join(folder, `${String(i).padStart(3, '0')}.jpg`), jpeg);
     await promisify(execFile)(findFfmpeg()!, ['-loglevel', 'error', '-framerate', '10', '-i', join(folder, '%03d.jpg'), '-c:v', 'libx264', '-preset', 'ultrafast', '-g', '10', '-pix_fmt', 'yuv420p', film]);

@@ -5,6 +5,7 @@ import rateLimit from '@fastify/rate-limit';
 import serveStatic from '@fastify/static';
 import swagger from '@fastify/swagger';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import { Ajv } from 'ajv';
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { authenticate } from './auth.js';
@@ -49,8 +50,11 @@ export async function buildApp(context: Context): Promise<App> {
     routerOptions: { maxParamLength: 200 },
     http: server,
     ...(tls ? { https: { cert: readFileSync(tls.cert), key: readFileSync(tls.key), ...server } } : {}),
-    ajv: { customOptions: { strict: false, coerceTypes: true, removeAdditional: false } },
   }).withTypeProvider<TypeBoxTypeProvider>() as unknown as App;
+  // A query is text; a body says what it means.
+  const options = { strict: false, useDefaults: true, validateFormats: false } as const;
+  const [exact, coercing] = [new Ajv(options), new Ajv({ ...options, coerceTypes: true })];
+  app.setValidatorCompiler(({ schema, httpPart }) => (httpPart === 'body' ? exact : coercing).compile(schema as object));
   const streams = new Streams(config.http.streams);
 
   refuseCrowds(app.server, connections);

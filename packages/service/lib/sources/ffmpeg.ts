@@ -30,7 +30,7 @@ export interface FfmpegOptions {
 export async function* ffmpegFrames(program: string, source: string, { fps, film, repeat }: FfmpegOptions, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const device = /^\d+$/.test(source);
   const input = device ? ['-f', 'v4l2', '-i', `/dev/video${source}`] : ['-i', film ? `file:${source}` : source];
-  const before = film ? ['-re', ...(repeat ? ['-stream_loop', '-1'] : [])] : /^rtsps?:/.test(source) ? ['-rtsp_transport', 'tcp'] : [];
+  const before = film ? ['-re', ...(repeat ? ['-stream_loop', '-1'] : [])] : /^rtsps?:/.test(source) ? ['-rtsp_flags', 'prefer_tcp'] : [];
   // mpjpeg: the same shape as a network camera's stream.
   const output = ['-an', '-vf', `fps=${fps}`, '-c:v', 'mjpeg', '-pix_fmt', 'yuvj420p', '-q:v', '3', '-f', 'mpjpeg', 'pipe:1'];
   const child = spawn(program, ['-nostdin', '-hide_banner', '-loglevel', 'error', '-fflags', 'nobuffer', ...before, ...input, ...output], {

@@ -1,0 +1,195 @@
+#!/usr/bin/env node
+// The service: from a frame to the event at a subscriber, many cameras beside one another, what HTTP costs, and a soak.
+//
+//   npm run bench:service [-- --minutes 10] [--only latency,http,cameras,soak] [--json]
+//
+// Uses Debian's mosquitto. An event has the time at which the service took over the frame that decided; the first figure is from
+// there to the subscriber.
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { connectAsync } from 'mqtt'
+import { film } from '../scripts/service/film.mjs'
+import { mjpegServer } from '../scripts/service/mjpeg.mjs'
+
+const require = createRequire(import.meta.url)
+const { photosFolder } = require('../dist/models/cache.js')
+const { FaceRecognizer } = require('../dist/face')
+const { Gallery } = require('../dist/gallery')
+
+const { values } = parseArgs({ options: { minutes: { type: 'string', default: '0.5' }, only: { type: 'string', default: 'latency,http,cameras,soak' }, json: { type: 'boolean' } } })
+const wanted = values.only.split(',')
+const photo = (name) => join(photosFolder(), 'face_recognition', name)
+const folder = mkdtempSync(join(tmpdir(), 'faiss-vision-bench-'))
+const results = {}
+const stops = []
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+
+const median = (list) => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)]
+const quantile = (list, q) => list.toSorted((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * q))]
+
+async function freePort() {
+  const server = createServer()
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+async function startBroker() {
+  const port = await freePort()
+  const file = join(folder, 'mosquitto.conf')
+  writeFileSync(file, `listener ${port} 127.0.0.1\nallow_anonymous true\n${process.getuid() === 0 ? 'user root\n' : ''}`)
+  const child = spawn('mosquitto', ['-c', file], { stdio: 'ignore', env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } })
+  stops.push(() => child.kill())
+  for (let i = 0; ; i++) {
+    const client = await connectAsync(`mqtt://127.0.0.1:${port}`, { reconnectPeriod: 0 }).catch(() => undefined)
+    if (client) return { url: `mqtt://127.0.0.1:${port}`, client }
+    if (i > 100) throw new Error('mosquitto does not answer')
+    await sleep(100)
+  }
+}
+
+async function startService(config) {
+  const file = join(folder, `serve-${Math.random().toString(36).slice(2)}.yaml`)
+  writeFileSync(file, JSON.stringify({ data: `${file}.data`, http: { port: 0, requestsPerMinute: 1e6 }, ...config }))
+  const main = new URL('../dist/cli/main.js', import.meta.url).pathname
+  const child = spawn(process.execPath, [main, 'serve', '--config', file], { stdio: ['ignore', 'ignore', 'pipe'] })
+  const ended = new Promise((resolve) => child.once('close', resolve))
+  const url = await new Promise((resolve, reject) => {
+    let text = ''
+    child.stderr.on('data', (data) => {
+      text += data
+      const found = /serves at (\S+)/.exec(text)
+      if (found) resolve(found[1])
+    })
+    void ended.then(() => reject(new Error(text)))
+  })
+  const stop = async () => {
+    child.kill('SIGTERM')
+    await ended
+  }
+  stops.push(() => child.kill('SIGKILL'))
+  const enrol = async (name, file) => {
+    const response = await fetch(`${url}/v1/people?name=${name}`, { method: 'POST', headers: { 'content-type': 'image/jpeg' }, body: readFileSync(photo(file)) })
+    if (!response.ok) throw new Error(await response.text())
+  }
+  return { url, stop, enrol, pid: child.pid, get: async (path) => (await fetch(url + path)).json() }
+}
+
+/** From the frame that decides, as the service took it over, to the event at a subscriber: Obama comes every two seconds. */
+async function latency(broker) {
+  const frames = await film([{ name: 'obama2.jpg', photo: photo('obama2.jpg') }], { moving: 2, staying: 8, nobody: 8 })
+  const camera = await mjpegServer(frames, { fps: 10 })
+  const service = await startService({ mqtt: { url: broker.url }, cameras: [{ id: 'door', source: camera.url }], decision: { leftAfter: 0.4 } })
+  await service.enrol('Obama', 'obama.jpg')
+  const times = []
+  const listen = (topic, payload) => {
+    if (!topic.endsWith('/events')) return
+    const event = JSON.parse(payload)
+    if (event.type === 'recognised') times.push(Date.now() - Date.parse(event.time))
+  }
+  broker.client.on('message', listen)
+  await broker.client.subscribeAsync('faiss-vision/cameras/+/events', { qos: 1 })
+  while (times.length < 30) await sleep(200)
+  broker.client.off('message', listen)
+  await service.stop()
+  await camera.close()
+  return { events: times.length, median: median(times), p95: quantile(times, 0.95) }
+}
+
+/** Sixteen cameras of the same film: frames that each had looked at, and the smallest and largest share. */
+async function cameras() {
+  const frames = await film(['obama2.jpg', 'biden.jpg'].map((name) => ({ name, photo: photo(name) })))
+  const camera = await mjpegServer(frames, { fps: 10 })
+  const ids = Array.from({ length: 16 }, (_, i) => `camera-${i}`)
+  const service = await startService({ cameras: ids.map((id) => ({ id, source: camera.url })) })
+  await sleep(3000)
+  const before = (await service.get('/v1/cameras')).cameras
+  const begin = performance.now()
+  await sleep(20_000)
+  const after = (await service.get('/v1/cameras')).cameras
+  const seconds = (performance.now() - begin) / 1000
+  await service.stop()
+  await camera.close()
+  const counts = after.map(({ frames }, i) => frames.analysed - before[i].frames.analysed)
+  const sum = counts.reduce((a, b) => a + b, 0)
+  return { framesPerSecond: sum / seconds, smallestShare: Math.min(...counts) / sum, largestShare: Math.max(...counts) / sum, evenShare: 1 / 16 }
+}
+
+/** identify of one photo over HTTP and by the library, in turn, so that both have the same machine. */
+async function http() {
+  const service = await startService({})
+  await service.enrol('Obama', 'obama.jpg')
+  const recognizer = await FaceRecognizer.load({ model: 'resnet128', minFaceSize: 40 })
+  const gallery = await Gallery.open(join(folder, 'people.db'), { recognizer })
+  await gallery.enroll('Obama', photo('obama.jpg'))
+  const body = readFileSync(photo('obama2.jpg'))
+  const ways = {
+    library: () => gallery.identify(body),
+    http: async () => (await fetch(`${service.url}/v1/identify`, { method: 'POST', headers: { 'content-type': 'image/jpeg' }, body })).json(),
+  }
+  const times = { library: [], http: [] }
+  for (let i = 0; i < 60; i++) {
+    for (const [name, call] of Object.entries(ways)) {
+      const begin = performance.now()
+      await call()
+      if (i >= 10) times[name].push(performance.now() - begin)
+    }
+  }
+  await service.stop()
+  await gallery.close()
+  await recognizer.close()
+  return { library: median(times.library), http: median(times.http), ratio: median(times.http) / median(times.library) }
+}
+
+/** One camera for a while: the memory after the first tenth and at the end, and the event loop's delay. */
+async function soak(broker, minutes) {
+  const frames = await film(['obama2.jpg', 'biden.jpg'].map((name) => ({ name, photo: photo(name) })))
+  const camera = await mjpegServer(frames, { fps: 10 })
+  const service = await startService({ mqtt: { url: broker.url }, cameras: [{ id: 'door', source: camera.url }], events: { snapshots: true } })
+  await service.enrol('Obama', 'obama.jpg')
+  const end = performance.now() + minutes * 60_000
+  const samples = []
+  while (performance.now() < end) {
+    await sleep(Math.min(5000, minutes * 6000))
+    const { memory, eventLoop } = await service.get('/v1/status')
+    samples.push({ memory, p99: eventLoop.p99 })
+  }
+  await service.stop()
+  await camera.close()
+  const early = samples.slice(0, Math.max(1, Math.floor(samples.length / 5))).map(({ memory }) => memory)
+  const late = samples.slice(-Math.max(1, Math.floor(samples.length / 5))).map(({ memory }) => memory)
+  return { minutes, memoryEarly: median(early) / 2 ** 20, memoryLate: median(late) / 2 ** 20, eventLoopP99: Math.max(...samples.map(({ p99 }) => p99)) }
+}
+
+try {
+  const broker = await startBroker()
+  stops.push(() => broker.client.end(true))
+  const percent = (share) => `${(100 * share).toFixed(1)} %`
+  const parts = {
+    latency: [() => latency(broker), (r) => `frame to event at a subscriber, ms: median ${r.median}, 95th percentile ${r.p95} (${r.events} events)`],
+    http: [http, (r) => `identify of one photo, ms: library ${r.library.toFixed(1)}, HTTP ${r.http.toFixed(1)}: ${r.ratio.toFixed(3)} times`],
+    cameras: [
+      cameras,
+      (r) => `16 cameras: ${r.framesPerSecond.toFixed(1)} frames a second; shares ${percent(r.smallestShare)} to ${percent(r.largestShare)} (even: ${percent(r.evenShare)})`,
+    ],
+    soak: [
+      () => soak(broker, Number(values.minutes)),
+      (r) => `${r.minutes} min of one camera: memory ${r.memoryEarly.toFixed(0)} MiB, then ${r.memoryLate.toFixed(0)} MiB; event loop p99 ${r.eventLoopP99.toFixed(1)} ms`,
+    ],
+  }
+  for (const [name, [measure, line]] of Object.entries(parts)) {
+    if (!wanted.includes(name)) continue
+    results[name] = await measure()
+    if (!values.json) console.log(line(results[name]))
+  }
+  if (values.json) console.log(JSON.stringify(results))
+} finally {
+  for (const stop of stops) await stop()
+}
