@@ -25,6 +25,8 @@ import { EventStore } from './store/events.js';
 import { Tokens } from './store/tokens.js';
 
 const DAY = 24 * 3600 * 1000;
+/** Milliseconds from one look at the event loop's delay to the next; Node counts them into it. */
+const DELAY_RESOLUTION = 10;
 
 /** Everything that runs: `start` resolves once it listens, `stop` once nothing is left under way. */
 export class Service {
@@ -43,7 +45,7 @@ export class Service {
   readonly #people: People;
   readonly #cameras = new Map<string, CameraPipeline>();
   readonly #timers: NodeJS.Timeout[] = [];
-  readonly #delay = monitorEventLoopDelay({ resolution: 10 });
+  readonly #delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION });
   #app: App | undefined;
   #stopping = false;
 
@@ -144,7 +146,7 @@ export class Service {
       mqtt: this.#mqtt,
       hub: this.#hub,
       metrics: this.#metrics,
-      eventLoopDelay: () => this.#delay.percentile(99) / 1e6,
+      eventLoopDelay: () => Math.max(0, this.#delay.percentile(99) / 1e6 - DELAY_RESOLUTION),
       ready: () => !this.#stopping,
     });
     const address = await this.#app.listen({ host: config.http.host, port: config.http.port });
