@@ -1,0 +1,197 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { RuleConfig } from '../packages/service/dist/config/schema.js';
+import { Outbox, type Sink } from '../packages/service/dist/delivery/outbox.js';
+import { openLogs } from '../packages/service/dist/logs.js';
+import { matches } from '../packages/service/dist/rules/match.js';
+import { Rules, type Act } from '../packages/service/dist/rules/rules.js';
+import { Audit } from '../packages/service/dist/store/audit.js';
+import { openDatabase, type Db } from '../packages/service/dist/store/database.js';
+import { EventStore, type NewEvent, type ServiceEvent } from '../packages/service/dist/store/events.js';
+import { until } from './support/wait.js';
+
+let folder: string;
+let db: Db;
+let events: EventStore;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'faiss-vision-rules-'));
+  db = openDatabase(join(folder, 'service.db'));
+  events = new EventStore(db);
+});
+afterEach(() => {
+  db.close();
+  rmSync(folder, { recursive: true });
+});
+
+const rule = (more: Partial<RuleConfig> = {}): RuleConfig => ({ name: 'open', event: 'recognised', people: ['Ada'], validFor: 5, enabled: true, do: [{ mqtt: { topic: 'door' } }], ...more });
+const ada: NewEvent = { type: 'recognised', camera: 'door', person: { id: 'a', name: 'Ada' }, distance: 0.4 };
+
+describe('a rule is about', () => {
+  const at = (text: string) => new Date(`2026-03-0${text}`); // 2026-03-02 is a Monday
+  it.each<[Partial<RuleConfig>, NewEvent, string, boolean]>([
+    [{}, ada, '2T12:00', true],
+    [{}, { ...ada, person: { id: 'b', name: 'Bob' } }, '2T12:00', false],
+    [{ people: 'everyone' }, { ...ada, person: { id: 'b', name: 'Bob' } }, '2T12:00', true],
+    [{}, { type: 'unknown', camera: 'door' }, '2T12:00', false],
+    [{ event: 'unknown', people: undefined as never }, { type: 'unknown', camera: 'door' }, '2T12:00', true],
+    [{ cameras: ['yard'] }, ada, '2T12:00', false],
+    [{ maxDistance: 0.4 }, ada, '2T12:00', true],
+    [{ maxDistance: 0.39 }, ada, '2T12:00', false],
+    [{ hours: '07:00-19:00' }, ada, '2T06:59', false],
+    [{ hours: '07:00-19:00' }, ada, '2T07:00', true],
+    [{ hours: '07:00-19:00' }, ada, '2T19:00', false],
+    [{ hours: '22:00-06:00' }, ada, '2T23:00', true],
+    [{ hours: '22:00-06:00' }, ada, '2T12:00', false],
+    [{ hours: '22:00-06:00', days: ['mon'] }, ada, '3T05:59', true], // Monday's night, on Tuesday
+    [{ hours: '22:00-06:00', days: ['mon'] }, ada, '2T05:59', false],
+    [{ days: ['tue'] }, ada, '2T12:00', false],
+  ])('%j: %j at %s: %s', (more, event, time, expected) => {
+    expect(matches(rule(more), event, at(time))).toBe(expected);
+  });
+});
+
+describe('actions', () => {
+  function setUp(rules: RuleConfig[], act: Act) {
+    const audit = new Audit(db);
+    const ends: string[] = [];
+    const make = () => new Rules({ db, rules, audit, act, find: (id) => events.find(id), onEnd: ({ rule, state }) => ends.push(`${rule} ${state}`) });
+    let working = make();
+    const tell = (event: NewEvent): ServiceEvent => {
+      let intents: ReturnType<Rules['intend']> = [];
+      const kept = events.add(event, [], undefined, (whole) => (intents = working.intend(whole)));
+      working.run(intents);
+      return kept;
+    };
+    return { tell, ends, audit, rules: () => working, restart: () => (working = make()) };
+  }
+
+  it('run once for an event, each of the rule’s, and their end is written down', async () => {
+    const done: string[] = [];
+    const { tell, ends, audit, rules } = setUp([rule({ do: [{ mqtt: { topic: 'door' } }, { photo: true }] })], async (action) => `${done.push(JSON.stringify(action))}`);
+    tell(ada);
+    tell({ type: 'left', camera: 'door', person: { id: 'a', name: 'Ada' } });
+    await rules().close();
+    expect([done, ends]).toEqual([['{"mqtt":{"topic":"door"}}', '{"photo":true}'], ['open done', 'open done']]);
+    expect(audit.list({ limit: 9 }).map(({ kind, state }) => [kind, state])).toEqual([['photo', 'done'], ['mqtt', 'done']]);
+  });
+
+  it('at most so often in so long, over restarts too', async () => {
+    let done = 0;
+    const { tell, rules, restart } = setUp([rule({ atMost: { times: 2, seconds: 0.4 } })], async () => `${done++}`);
+    for (let i = 0; i < 5; i++) tell(ada);
+    restart();
+    tell(ada);
+    await rules().close();
+    expect(done).toBe(2);
+    await sleep(450);
+    tell(ada);
+    await rules().close();
+    expect(done).toBe(3);
+  });
+
+  it('that fail, or of which nobody knows, are not repeated', async () => {
+    let tries = 0;
+    const { tell, audit, rules, restart } = setUp([rule()], async () => {
+      throw Object.assign(new Error('broken'), { unknown: tries++ === 0 });
+    });
+    tell(ada);
+    tell(ada);
+    await rules().close();
+    restart().recover();
+    await rules().close();
+    expect([tries, audit.list({ limit: 9 }).map(({ state, detail }) => [state, detail])]).toEqual([2, [['failed', 'broken'], ['unknown', 'broken']]]);
+  });
+
+  it('do not begin when their time is over', async () => {
+    const { tell, ends, rules } = setUp([rule({ validFor: 1 })], async () => 'opened');
+    tell({ ...ada, time: new Date(Date.now() - 1500) });
+    await rules().close();
+    expect(ends).toEqual(['open expired']);
+  });
+
+  it('that a killed service had not begun begin after it; those that had begun do not', async () => {
+    const hanging = setUp([rule()], () => new Promise<never>(() => {}));
+    const begun = hanging.tell(ada);
+    const waiting = events.add(ada, [], undefined, (event) => void hanging.audit.intend(event, 'open', 0, 'mqtt'));
+    const changed = events.add(ada, [], undefined, (event) => void hanging.audit.intend(event, 'gone', 0, 'mqtt'));
+    const ran: string[] = [];
+    const after = setUp([rule()], async (_, event) => `${ran.push(event.id)}`);
+    after.rules().recover();
+    await after.rules().close();
+    expect(ran).toEqual([waiting.id]);
+    const states = Object.fromEntries(after.audit.list({ limit: 9 }).map(({ event, state }) => [event, state]));
+    expect(states).toEqual({ [begun.id]: 'unknown', [waiting.id]: 'done', [changed.id]: 'expired' });
+  });
+
+  it('of a rule that is off do not run, over restarts too', async () => {
+    const { tell, ends, rules, restart } = setUp([rule()], async () => 'done');
+    expect([rules().enable('open', false), rules().enable('nothing', false)]).toEqual([true, false]);
+    restart();
+    tell(ada);
+    rules().enable('open', true);
+    tell(ada);
+    await rules().close();
+    expect(ends).toEqual(['open done']);
+  });
+});
+
+describe('the outbox', () => {
+  function sink(name: string, deliver: (event: ServiceEvent) => Promise<void>): Sink {
+    return { name, wants: ({ type }) => type !== 'clear', deliver };
+  }
+  const start = (sinks: Sink[]) => new Outbox({ events, sinks, onFailure: () => {}, waits: { first: 5, most: 20 } });
+
+  it('keeps each camera’s order through failures, and one that is away holds up nobody else', async () => {
+    const heard: Record<string, string[]> = { good: [], bad: [] };
+    let tries = 0;
+    const outbox = start([
+      sink('good', async ({ camera, sequence }) => void heard.good!.push(`${camera}${sequence}`)),
+      sink('bad', async ({ camera, sequence }) => {
+        if (++tries % 3 !== 0) throw new Error('away');
+        heard.bad!.push(`${camera}${sequence}`);
+      }),
+    ]);
+    for (let i = 0; i < 6; i++) {
+      const camera = i % 2 === 0 ? 'a' : 'b';
+      events.add({ type: 'unknown', camera }, outbox.owing({ type: 'unknown', camera }));
+      outbox.wake(camera);
+    }
+    await until('all is delivered', () => Object.keys(events.owed()).length === 0);
+    const of = (name: string, camera: string) => heard[name]!.filter((line) => line.startsWith(camera));
+    for (const name of ['good', 'bad']) expect([of(name, 'a'), of(name, 'b')]).toEqual([['a1', 'a3', 'a5'], ['b2', 'b4', 'b6']]);
+    expect(outbox.owing({ type: 'clear', camera: 'a' })).toEqual([]);
+    await outbox.close();
+  });
+
+  it('keeps what a close interrupts, and takes it up again', async () => {
+    const hanging = start([sink('s', (event) => (event.sequence === 1 ? Promise.resolve() : new Promise((_, reject) => setTimeout(reject, 50))))]);
+    for (let i = 0; i < 3; i++) events.add({ type: 'unknown', camera: 'a' }, ['s']);
+    hanging.start();
+    await until('the first is delivered', () => events.owed().s === 2);
+    await hanging.close();
+    const heard: number[] = [];
+    const again = start([sink('s', async ({ sequence }) => void heard.push(sequence))]);
+    again.start();
+    await until('the rest is delivered', () => Object.keys(events.owed()).length === 0);
+    expect(heard).toEqual([2, 3]);
+    await again.close();
+  });
+});
+
+describe('logs', () => {
+  it('are rotated by size, kept in a number, and name nobody', async () => {
+    const logs = join(folder, 'logs');
+    const log = openLogs({ level: 'info', folder: logs, size: '1k', every: 'daily', files: 3, names: false });
+    for (let i = 0; i < 100; i++) {
+      log.info({ event: i, person: { id: 'a', name: 'Ada Lovelace' }, features: [1.2345], authorization: 'Bearer secret', filler: 'x'.repeat(200) }, 'event');
+      if (i % 10 === 9) await sleep(30);
+    }
+    await until('old files are gone', () => readdirSync(logs).length >= 2 && readdirSync(logs).length <= 4 && readdirSync(logs).some((name) => /\.[5-9]\.log|\.\d\d\.log/.test(name)), 20);
+    const text = readdirSync(logs).map((name) => readFileSync(join(logs, name), 'utf8')).join('');
+    expect(text).toContain('"id":"a"');
+    for (const secret of ['Lovelace', '1.2345', 'secret']) expect(text).not.toContain(secret);
+  });
+});
