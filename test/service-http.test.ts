@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
 import { connect, type Socket } from 'node:net';
@@ -241,14 +241,16 @@ describe('hostile requests are refused, and the service lives', () => {
     const port = Number(new URL(service.url).port);
     const sockets: Socket[] = [];
     let refused = 0;
+    let closed = 0;
     for (let i = 0; i < CROWD; i++) {
       const socket = connect(port, '127.0.0.1');
-      socket.on('data', (data) => (refused += data.toString().startsWith('HTTP/1.1 503') ? 1 : 0)).on('error', () => {});
+      // 503: too many. 408: it had a place and asked for nothing.
+      socket.on('data', (data) => (refused += /^HTTP\/1\.1 (503|408)/.test(data.toString()) ? 1 : 0)).on('error', () => {}).on('close', () => closed++);
       sockets.push(socket);
       if (i % 200 === 199) await new Promise((resolve) => setTimeout(resolve, 20));
     }
-    await until('those beyond the limit are refused', () => refused >= CROWD - MOST_CONNECTIONS);
-    expect(refused).toBeLessThanOrEqual(CROWD - MOST_CONNECTIONS + 10); // some places were taken before
+    await until('everybody is refused', () => closed === CROWD);
+    expect(refused).toBeGreaterThan(0.9 * CROWD); // a system that is short of memory resets some
     for (const socket of sockets) socket.destroy();
     await until('there is room again', async () => (await service.call('GET', '/v1/health').catch(() => ({ status: 0 }))).status === 200);
   });
@@ -328,3 +330,29 @@ function crc32(bytes: Buffer): number {
   }
   return ~crc >>> 0;
 }
+
+// The program of the PyPI package schemathesis, in whatever environment it is installed: FAISS_VISION_SCHEMATHESIS=venv/bin/schemathesis
+describe.skipIf(process.env.FAISS_VISION_SCHEMATHESIS === undefined)('schemathesis (where FAISS_VISION_SCHEMATHESIS names it)', () => {
+  it('finds nothing that is not as the OpenAPI document says', { timeout: 600_000 }, async () => {
+    const checked = new RunningService({
+      http: { port: 0, requestsPerMinute: 1e6, failuresPerMinute: 1e6, connections: 2000 },
+      models: { depth: { weights: 'seeded' } },
+      cameras: [{ id: 'photos', source: join(photo('obama.jpg'), '..'), repeat: true, fps: 1 }],
+      decision: { frames: 1, unknownFrames: 1, leftAfter: 0.1 },
+      rules: [{ name: 'photo', event: 'unknown', do: [{ photo: true }] }],
+    });
+    const token = await addToken(checked.file, 'all', ['read', 'recognise', 'people', 'admin', 'metrics']);
+    await checked.start();
+    try {
+      // Streams do not end, so they are tested above.
+      const streams = ['/v1/live', '/v1/events/stream', '/v1/cameras/{id}/stream.mjpg'].flatMap((path) => ['--exclude-path', path]);
+      const args = ['--config-file', join(__dirname, 'support/schemathesis.toml'), 'run', new URL('/v1/openapi.json', checked.url).href];
+      const more = ['-H', `Authorization: Bearer ${token}`, '--max-examples', '20', '--max-time', '120', '--no-color', ...streams];
+      const { status, stdout } = spawnSync(process.env.FAISS_VISION_SCHEMATHESIS!, [...args, ...more], { encoding: 'utf8', cwd: checked.folder });
+      expect(stdout.slice(-3000)).toMatch(/(\d+) generated, \1 passed/);
+      expect(status).toBe(0);
+    } finally {
+      await checked.close();
+    }
+  });
+});
