@@ -241,16 +241,15 @@ describe('hostile requests are refused, and the service lives', () => {
     const port = Number(new URL(service.url).port);
     const sockets: Socket[] = [];
     let refused = 0;
-    let closed = 0;
     for (let i = 0; i < CROWD; i++) {
       const socket = connect(port, '127.0.0.1');
       // 503: too many. 408: it had a place and asked for nothing.
-      socket.on('data', (data) => (refused += /^HTTP\/1\.1 (503|408)/.test(data.toString()) ? 1 : 0)).on('error', () => {}).on('close', () => closed++);
+      socket.on('data', (data) => (refused += /^HTTP\/1\.1 (503|408)/.test(data.toString()) ? 1 : 0)).on('error', () => {});
       sockets.push(socket);
       if (i % 200 === 199) await new Promise((resolve) => setTimeout(resolve, 20));
     }
-    await until('everybody is refused', () => closed === CROWD);
-    expect(refused).toBeGreaterThan(0.9 * CROWD); // a system that is short of memory resets some
+    // Some may wait in the system's own queue, which is shorter.
+    await until('they are refused', () => refused >= 0.9 * CROWD);
     for (const socket of sockets) socket.destroy();
     await until('there is room again', async () => (await service.call('GET', '/v1/health').catch(() => ({ status: 0 }))).status === 200);
   });

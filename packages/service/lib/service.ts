@@ -149,7 +149,8 @@ export class Service {
       eventLoopDelay: () => Math.max(0, this.#delay.percentile(99) / 1e6 - DELAY_RESOLUTION),
       ready: () => !this.#stopping,
     });
-    const address = await this.#app.listen({ host: config.http.host, port: config.http.port });
+    // A longer queue than Node's: a connection that does not fit into it is refused without a word.
+    const address = await this.#app.listen({ host: config.http.host, port: config.http.port, backlog: 4096 });
     for (const { camera } of this.#cameras.values()) camera.start();
     log.info({ address, cameras: config.cameras.length }, 'the service runs');
     return address;
