@@ -1,22 +1,20 @@
-import { execFile, spawn } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import type { ImageInput } from '../dist/index.js';
 import { ServiceError } from '../packages/service/dist/error.js';
 import { cleaned, withoutPassword } from '../packages/service/dist/sources/address.js';
 import { Backoff } from '../packages/service/dist/sources/backoff.js';
 import { Camera, type CameraStatus } from '../packages/service/dist/sources/camera.js';
-import { findFfmpeg } from '../packages/service/dist/sources/ffmpeg.js';
 import { hasOpenCv } from '../packages/service/dist/sources/opencv.js';
 import { mjpegServer } from '../scripts/service/mjpeg.mjs';
 import { freePort } from './support/broker.js';
+import { ffmpeg, makeFilm } from './support/rtsp.js';
 import { visits } from './support/service.js';
-import { findProgram, until } from './support/wait.js';
+import { until } from './support/wait.js';
 
 const config = (source: string, more = {}) =>
   ({ id: 'c', source, reader: 'auto' as const, fps: 10, repeat: false, faces: true, depth: false, stallAfter: 10, lostAfter: 30, ...more });
@@ -130,25 +128,16 @@ describe('other sources', () => {
   });
 });
 
-describe.skipIf(findFfmpeg() === undefined)('through ffmpeg', () => {
-  let folder: string;
-  let film: string;
-  beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'faiss-vision-film-'));
-    chmodSync(folder, 0o755); // VLC's other user reads from here
-    film = join(folder, 'film.mp4');
-    for (const [i, jpeg] of (await visits()).entries()) writeFileSync(join(folder, `${String(i).padStart(3, '0')}.jpg`), jpeg);
-    await promisify(execFile)(findFfmpeg()!, ['-loglevel', 'error', '-framerate', '10', '-i', join(folder, '%03d.jpg'), '-c:v', 'libx264', '-preset', 'ultrafast', '-g', '10', '-pix_fmt', 'yuv420p', film]);
-  });
-  afterAll(() => rmSync(folder, { recursive: true }));
-
+describe.skipIf(ffmpeg === undefined)('through ffmpeg', () => {
   it('a film is read at its own pace to its end', async () => {
+    const { film, remove } = await makeFilm();
     const { told, frames } = watch(film, { reader: 'ffmpeg' });
     await until('it is over', () => told.includes('LOST'));
     expect(told).toEqual(['live', 'lost: the film is over', 'LOST']);
     const all = (await visits()).length;
     expect(frames.length).toBeGreaterThan(all * 0.7);
     expect(frames.length).toBeLessThanOrEqual(all + 2);
+    remove();
   });
 
   it('an RTSP address where nobody is: lost, with ffmpeg’s reason', async () => {
@@ -156,24 +145,6 @@ describe.skipIf(findFfmpeg() === undefined)('through ffmpeg', () => {
     await until('it is lost', () => told.includes('LOST'));
     expect(told[0]).toMatch(/^lost: ffmpeg: .*refused/i);
     expect(told[0]).not.toContain('secret');
-  });
-
-  // VLC refuses to run for root, so it gets another user there.
-  const vlc = findProgram('cvlc');
-  it.skipIf(vlc === undefined)('RTSP from a real server (VLC), lost when it ends', async () => {
-    const port = await freePort();
-    const args = ['-I', 'dummy', '--no-audio', '--loop', film, '--sout', `#rtp{sdp=rtsp://127.0.0.1:${port}/door}`, '--sout-keep'];
-    const user = process.getuid?.() === 0 ? { uid: 65534, gid: 65534, env: { ...process.env, HOME: folder } } : {};
-    const server = spawn(vlc!, args, { stdio: 'ignore', ...user });
-    try {
-      const { told, frames } = watch(`rtsp://127.0.0.1:${port}/door`, { reader: 'ffmpeg', stallAfter: 5, lostAfter: 15 });
-      await until('frames come over RTSP', () => frames.length >= 20, 90);
-      expect(told).toContain('live');
-      server.kill('SIGKILL');
-      await until('it is lost', () => told.at(-1)!.startsWith('lost') || told.at(-1) === 'LOST');
-    } finally {
-      server.kill('SIGKILL');
-    }
   });
 });
 

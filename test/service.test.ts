@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { mjpegServer } from '../scripts/service/mjpeg.mjs';
 import { Broker, mosquitto, Subscriber } from './support/broker.js';
+import { ffmpeg, makeFilm, rtspServer, vlc } from './support/rtsp.js';
 import { RunningService, visits } from './support/service.js';
 import { until } from './support/wait.js';
 
@@ -62,6 +63,32 @@ describe.skipIf(mosquitto === undefined)('from a camera to an open door (with mo
     expect(messages.of('faiss-vision/status').at(-1)!.payload).toBe('online');
     expect(await service.stop()).toBe(0);
     expect(messages.of('faiss-vision/status').at(-1)!.payload).toBe('offline');
+  });
+
+  it.skipIf(vlc === undefined || ffmpeg === undefined)('the same over RTSP, from VLC, until that ends', async () => {
+    const { film, folder, remove } = await makeFilm(4); // with its end VLC ends the session
+    closing.push(remove);
+    const server = closed(await rtspServer(film, folder));
+    const service = closed(new RunningService({
+      mqtt: { url: broker.url },
+      cameras: [{ id: 'door', source: server.url, reader: 'ffmpeg', stallAfter: 4, lostAfter: 8 }],
+      decision: { leftAfter: 0.8 },
+      rules: [rule()],
+    }));
+    await service.start();
+    await service.enroll('Obama', 'obama.jpg');
+    const since = async () => {
+      const events = await service.events();
+      return events.slice(events.findIndex(({ type, person }) => type === 'recognised' && person.name === 'Obama'));
+    };
+    await until('Obama and Biden came and went', async () => (await since()).filter(({ type }) => type === 'left').length >= 2, 100);
+    const events = await since();
+    expect(told(events).slice(0, 4)).toEqual(['recognised Obama', 'left Obama', 'unknown', 'left']);
+    server.close();
+    await until('the camera is lost', async () => (await service.events()).at(-1)!.type === 'camera-lost');
+    const recognised = (await service.events()).filter(({ type }) => type === 'recognised');
+    await until('the door opened for each', () => messages.of(DOOR).length >= recognised.length);
+    expect(messages.of(DOOR).map(({ payload }) => JSON.parse(payload).event.id)).toEqual(recognised.map(({ id }) => id));
   });
 
   it('a broker that is killed and comes back misses nothing, and gets it in order', async () => {

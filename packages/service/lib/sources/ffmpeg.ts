@@ -50,7 +50,8 @@ export async function* ffmpegFrames(program: string, source: string, { fps, film
     const code = await ended;
     if (code === 0 && film) return;
     if (signal.aborted) return;
-    const reason = said.trim().split('\n').at(-1) || `it ended with ${code}`;
+    // What it said of an attempt that it mended is no reason.
+    const reason = code === 0 ? 'the stream ended' : said.trim().split('\n').at(-1) || `it ended with ${code}`;
     throw new ServiceError('ERR_SOURCE_FAILED', `ffmpeg: ${cleaned(reason, source)}`);
   } finally {
     signal.removeEventListener('abort', kill);
