@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { ImageInput } from '../dist/index.js';
-import { ServiceError } from '../packages/service/dist/error.js';
+import { FaissVisionError } from '../packages/service/dist/error.js';
 import { cleaned, withoutPassword } from '../packages/service/dist/sources/address.js';
 import { Backoff } from '../packages/service/dist/sources/backoff.js';
 import { Camera, type CameraStatus } from '../packages/service/dist/sources/camera.js';
@@ -119,7 +119,7 @@ describe('other sources', () => {
 
   it('an error of the source’s own is told without the password', async () => {
     async function* broken(): AsyncGenerator<ImageInput> {
-      throw new ServiceError('ERR_SOURCE_FAILED', 'cannot open rtsp://ada:secret@h/1');
+      throw new FaissVisionError('ERR_SOURCE_FAILED', 'cannot open rtsp://ada:secret@h/1');
     }
     const { told } = watch('rtsp://ada:secret@h/1', {}, { open: broken });
     await until('it is lost', () => told.includes('LOST'));

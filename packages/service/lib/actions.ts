@@ -1,7 +1,7 @@
 import type { ActionConfig, RuleConfig } from './config/schema.js';
 import type { Mqtt } from './delivery/mqtt.js';
 import type { Webhook } from './delivery/webhook.js';
-import { ServiceError } from './error.js';
+import { FaissVisionError } from './error.js';
 import type { ServiceEvent } from './store/events.js';
 
 export interface Actors {
@@ -19,12 +19,12 @@ export async function act(action: ActionConfig, event: ServiceEvent, rule: RuleC
   }
   if ('mqtt' in action) {
     const { topic, payload, retain } = action.mqtt;
-    if (!mqtt) throw new ServiceError('ERR_MQTT', 'there is no broker');
+    if (!mqtt) throw new FaissVisionError('ERR_MQTT', 'there is no broker');
     await mqtt.send(topic, payload ?? JSON.stringify({ rule: rule.name, event, expires: expiry(event, rule) }), { retain: retain ?? false, timeout: rule.validFor * 1000 });
     return topic;
   }
   const webhook = webhooks.find(({ config }) => config.name === action.webhook);
-  if (!webhook) throw new ServiceError('ERR_WEBHOOK', `there is no webhook "${action.webhook}"`);
+  if (!webhook) throw new FaissVisionError('ERR_WEBHOOK', `there is no webhook "${action.webhook}"`);
   try {
     await webhook.send({ id: `${event.id}.${rule.name}`, body: { rule: rule.name, event, expires: expiry(event, rule) } });
   } catch (error) {

@@ -1,13 +1,4 @@
-/** Every failure of the service that a person is told of: an `Error` with a stable `code`, as faiss-vision's own. */
-export class ServiceError extends Error {
-  readonly code: string;
-
-  constructor(code: string, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = 'ServiceError';
-    this.code = code;
-  }
-}
+export { FaissVisionError } from 'faiss-vision/ann';
 
 /** An error's code, where it has one. */
 export function codeOf(error: unknown): string | undefined {

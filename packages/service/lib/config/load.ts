@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { Ajv, type ErrorObject } from 'ajv';
 import { isMap, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
-import { ServiceError } from '../error.js';
+import { FaissVisionError } from '../error.js';
 import { findMistakes } from './mistakes.js';
 import { ConfigSchema, type Config } from './schema.js';
 
@@ -33,7 +33,7 @@ const validate = new Ajv({ useDefaults: true, allErrors: true, strictTypes: fals
 export async function loadConfig(path: string, environment: NodeJS.ProcessEnv = process.env): Promise<LoadedConfig> {
   const file = resolve(path);
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw new ServiceError('ERR_CONFIG_NOT_FOUND', `the configuration "${path}" cannot be read`, { cause });
+    throw new FaissVisionError('ERR_CONFIG_NOT_FOUND', `the configuration "${path}" cannot be read`, { cause });
   });
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
@@ -42,7 +42,7 @@ export async function loadConfig(path: string, environment: NodeJS.ProcessEnv = 
     return `${path}:${line}:${col}`;
   };
   const refuse = (messages: string[]) => {
-    throw new ServiceError('ERR_CONFIG_INVALID', messages.join('\n'));
+    throw new FaissVisionError('ERR_CONFIG_INVALID', messages.join('\n'));
   };
   if (document.errors.length > 0) refuse(document.errors.map(({ pos, message }) => `${at(pos[0])}: ${message}`));
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { EventEmitter } from 'node:events';
 import { connect, type IClientOptions, type MqttClient } from 'mqtt';
 import type { MqttConfig } from '../config/schema.js';
-import { ServiceError } from '../error.js';
+import { FaissVisionError } from '../error.js';
 import type { CameraStatus } from '../sources/camera.js';
 import type { ServiceEvent } from '../store/events.js';
 import type { Sink } from './outbox.js';
@@ -96,7 +96,7 @@ export class Mqtt extends EventEmitter<MqttEvents> implements Sink {
   /** Resolves with the broker's acknowledgement. Without a connection, or when it breaks, it fails, and nothing is sent later. */
   #publish(topic: string, payload: string, retain: boolean, signal: AbortSignal): Promise<void> {
     const client = this.#client;
-    if (!client.connected) return Promise.reject(new ServiceError('ERR_MQTT', this.#ended ? 'the service stops' : 'the broker is not connected'));
+    if (!client.connected) return Promise.reject(new FaissVisionError('ERR_MQTT', this.#ended ? 'the service stops' : 'the broker is not connected'));
     return new Promise((resolve, reject) => {
       let id: number | undefined;
       const finish = (error?: Error) => {
@@ -108,7 +108,7 @@ export class Mqtt extends EventEmitter<MqttEvents> implements Sink {
       const forget = (why: string) => {
         // mqtt would send it again with the next connection.
         if (id !== undefined) client.removeOutgoingMessage(id);
-        finish(Object.assign(new ServiceError('ERR_MQTT', why), { unknown: true }));
+        finish(Object.assign(new FaissVisionError('ERR_MQTT', why), { unknown: true }));
       };
       const broken = () => forget('the connection to the broker broke before it answered');
       const aborted = () => forget('the broker did not answer in time');

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import type { WebhookConfig } from '../config/schema.js';
-import { ServiceError } from '../error.js';
+import { FaissVisionError } from '../error.js';
 import type { ServiceEvent } from '../store/events.js';
 import type { Sink } from './outbox.js';
 
@@ -58,9 +58,9 @@ export class Webhook implements Sink {
       });
     } catch (cause) {
       const why = limit.aborted ? `no answer in ${timeout} s` : ((cause as Error).cause as Error | undefined)?.message ?? (cause as Error).message;
-      throw new ServiceError('ERR_WEBHOOK', `webhook ${name}: ${why}`, { cause });
+      throw new FaissVisionError('ERR_WEBHOOK', `webhook ${name}: ${why}`, { cause });
     }
     await response.body?.cancel().catch(() => {});
-    if (!response.ok) throw new ServiceError('ERR_WEBHOOK', `webhook ${name} answers ${response.status}`);
+    if (!response.ok) throw new FaissVisionError('ERR_WEBHOOK', `webhook ${name} answers ${response.status}`);
   }
 }

@@ -2,7 +2,7 @@ import { parseCookie, stringifySetCookie } from 'cookie';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { isIP } from 'node:net';
 import type { Scope, TokenInfo } from '../store/tokens.js';
-import { ServiceError } from '../error.js';
+import { FaissVisionError } from '../error.js';
 import type { Context } from './context.js';
 import { FailureLimit } from './failure-limit.js';
 import { HttpError } from './failures.js';
@@ -30,7 +30,7 @@ export function isLoopback(host: string): boolean {
  */
 export function checkListening(host: string, { tokens }: Pick<Context, 'tokens'>): void {
   if (isLoopback(host) || tokens.any) return;
-  throw new ServiceError('ERR_NO_TOKEN', `http.host ${host} can be reached from other machines, and there is no token; make one with: faiss-vision serve --config FILE --add-token NAME`);
+  throw new FaissVisionError('ERR_NO_TOKEN', `http.host ${host} can be reached from other machines, and there is no token; make one with: faiss-vision serve --config FILE --add-token NAME`);
 }
 
 /** Lets through whoever has a token with the route's scope; on loopback everybody, while there is no token at all. */

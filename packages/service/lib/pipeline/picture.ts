@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import sharp from 'sharp';
 import type { ImageInput, RawImage } from 'faiss-vision';
-import { ServiceError } from '../error.js';
+import { FaissVisionError } from '../error.js';
 
 /** A frame's pixels and, where it came as one, its JPEG. */
 export interface Picture {
@@ -18,13 +18,13 @@ export async function decodeFrame(image: ImageInput): Promise<Picture> {
     const pixels: RawImage = { data, width: info.width, height: info.height, channels: info.channels as 1 | 3 | 4 };
     return isJpeg(bytes) ? { pixels, jpeg: bytes } : { pixels };
   } catch (cause) {
-    throw new ServiceError('ERR_IMAGE_DECODE', `a frame cannot be decoded: ${(cause as Error).message.split('\n')[0]}`, { cause });
+    throw new FaissVisionError('ERR_IMAGE_DECODE', `a frame cannot be decoded: ${(cause as Error).message.split('\n')[0]}`, { cause });
   }
 }
 
 /** @param quality from 1 to 100 */
 export async function toJpeg({ data, width, height, channels, order, stride }: RawImage, quality = 80): Promise<Buffer> {
-  if (stride !== undefined && stride !== width * channels) throw new ServiceError('ERR_UNSUPPORTED', 'pixels with gaps between their rows');
+  if (stride !== undefined && stride !== width * channels) throw new FaissVisionError('ERR_UNSUPPORTED', 'pixels with gaps between their rows');
   let picture = sharp(data, { raw: { width, height, channels } });
   if (order === 'bgr' && channels >= 3) picture = picture.recomb([[0, 0, 1], [0, 1, 0], [1, 0, 0]]);
   return picture.jpeg({ quality }).toBuffer();

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { multipartFrames } from 'faiss-vision/frames';
-import { ServiceError } from '../error.js';
+import { FaissVisionError } from '../error.js';
 import { cleaned } from './address.js';
 
 /** The path of the program, or undefined where it is not installed. */
@@ -52,7 +52,7 @@ export async function* ffmpegFrames(program: string, source: string, { fps, film
     if (signal.aborted) return;
     // What it said of an attempt that it mended is no reason.
     const reason = code === 0 ? 'the stream ended' : said.trim().split('\n').at(-1) || `it ended with ${code}`;
-    throw new ServiceError('ERR_SOURCE_FAILED', `ffmpeg: ${cleaned(reason, source)}`);
+    throw new FaissVisionError('ERR_SOURCE_FAILED', `ffmpeg: ${cleaned(reason, source)}`);
   } finally {
     signal.removeEventListener('abort', kill);
     kill();

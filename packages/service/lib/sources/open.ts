@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ImageInput } from 'faiss-vision';
 import { mjpegFrames, openFrames } from 'faiss-vision/frames';
 import type { CameraConfig } from '../config/schema.js';
-import { ServiceError } from '../error.js';
+import { FaissVisionError } from '../error.js';
 import { withoutPassword } from './address.js';
 import { ffmpegFrames, findFfmpeg } from './ffmpeg.js';
 import { hasOpenCv, openCvFrames } from './opencv.js';
@@ -18,7 +18,7 @@ export async function* openSource(camera: CameraConfig, signal: AbortSignal): As
   const film = !/^\d+$/.test(source) && !/^[a-z][a-z0-9+.-]*:\/\//i.test(source);
   if (film) {
     const found = await stat(source).catch((cause: unknown) => {
-      throw new ServiceError('ERR_SOURCE_NOT_FOUND', `there is no film and no folder "${source}"`, { cause });
+      throw new FaissVisionError('ERR_SOURCE_NOT_FOUND', `there is no film and no folder "${source}"`, { cause });
     });
     if (found.isDirectory()) return yield* folder(source, fps, repeat, signal);
   }
@@ -34,11 +34,11 @@ function readerOf({ source, reader }: CameraConfig): 'opencv' | 'ffmpeg' {
   if (opencv && reader !== 'ffmpeg') return 'opencv';
   if (ffmpeg && reader !== 'opencv') return 'ffmpeg';
   const missing = { auto: 'the package @u4/opencv4nodejs or the program ffmpeg', opencv: 'the package @u4/opencv4nodejs', ffmpeg: 'the program ffmpeg' }[reader];
-  throw new ServiceError('ERR_OPENCV_UNAVAILABLE', `"${withoutPassword(source)}" needs ${missing}, which is not installed`);
+  throw new FaissVisionError('ERR_OPENCV_UNAVAILABLE', `"${withoutPassword(source)}" needs ${missing}, which is not installed`);
 }
 
 async function* folder(path: string, fps: number, repeat: boolean, signal: AbortSignal): AsyncGenerator<ImageInput> {
-  if ((await readdir(path)).length === 0) throw new ServiceError('ERR_SOURCE_NOT_FOUND', `the folder "${path}" is empty`);
+  if ((await readdir(path)).length === 0) throw new FaissVisionError('ERR_SOURCE_NOT_FOUND', `the folder "${path}" is empty`);
   do {
     const { frames } = await openFrames(path);
     for await (const frame of frames) {

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import type { RawImage } from 'faiss-vision';
-import { ServiceError } from '../error.js';
+import { FaissVisionError } from '../error.js';
 import { cleaned } from './address.js';
 
 interface Answer {
@@ -36,7 +36,7 @@ export async function* openCvFrames(source: string, fps: number, signal: AbortSi
         tell = resolve;
         worker.postMessage('next');
       });
-      if (answer.error) throw new ServiceError(answer.error.code ?? 'ERR_SOURCE_FAILED', cleaned(answer.error.message, source));
+      if (answer.error) throw new FaissVisionError(answer.error.code ?? 'ERR_SOURCE_FAILED', cleaned(answer.error.message, source));
       if (!answer.frame) return;
       yield answer.frame;
     }

@@ -1,5 +1,5 @@
 import Database from 'better-sqlite3';
-import { ServiceError } from '../error.js';
+import { FaissVisionError } from '../error.js';
 
 export type Db = Database.Database;
 
@@ -74,8 +74,8 @@ export function openDatabase(file: string): Db {
     return db;
   } catch (error) {
     db?.close();
-    if (error instanceof ServiceError) throw error;
-    throw new ServiceError('ERR_DATABASE', `the database "${file}" cannot be opened: ${(error as Error).message}`, { cause: error });
+    if (error instanceof FaissVisionError) throw error;
+    throw new FaissVisionError('ERR_DATABASE', `the database "${file}" cannot be opened: ${(error as Error).message}`, { cause: error });
   }
 }
 
@@ -83,7 +83,7 @@ function migrate(db: Db): void {
   const update = db.transaction(() => {
     const version = db.pragma('user_version', { simple: true }) as number;
     if (version > MIGRATIONS.length) {
-      throw new ServiceError('ERR_DATABASE_VERSION', `the database is of version ${version}; this program knows ${MIGRATIONS.length}`);
+      throw new FaissVisionError('ERR_DATABASE_VERSION', `the database is of version ${version}; this program knows ${MIGRATIONS.length}`);
     }
     for (const sql of MIGRATIONS.slice(version)) db.exec(sql);
     db.pragma(`user_version = ${MIGRATIONS.length}`);

@@ -1,5 +1,5 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import { ServiceError } from '../error.js';
+import { FaissVisionError } from '../error.js';
 import type { Db } from './database.js';
 
 /**
@@ -52,7 +52,7 @@ export class Tokens {
         .prepare('INSERT INTO tokens (id, name, hash, scopes, created, expires) VALUES (?, ?, ?, ?, ?, ?)')
         .run(id, name, hashed(secret), [...new Set(scopes)].join(' '), Date.now(), expires?.getTime() ?? null);
     } catch (cause) {
-      throw new ServiceError('ERR_TOKEN_EXISTS', `there is a token "${name}" already`, { cause });
+      throw new FaissVisionError('ERR_TOKEN_EXISTS', `there is a token "${name}" already`, { cause });
     }
     return `fv_${id}_${secret}`;
   }
