@@ -17,6 +17,10 @@ const FOR_TESTS = [
   'libgtest-dev', // the C++ tests
   'patchelf', // packs what is tried as an installed package
   'qemu-user', // tries it on an older processor
+  'mosquitto', // the service's broker
+  'vlc-bin', // a camera that speaks RTSP
+  'vlc-plugin-base',
+  'ffmpeg', // makes that camera's film, and reads it
 ]
 // For the optional step opencv.
 const FOR_OPENCV = ['libopencv-dev']
