@@ -22,7 +22,9 @@ const { photosFolder } = require('../dist/models/cache.js')
 const { FaceRecognizer } = require('../dist/face')
 const { Gallery } = require('../dist/gallery')
 
-const { values } = parseArgs({ options: { minutes: { type: 'string', default: '0.5' }, only: { type: 'string', default: 'latency,http,cameras,soak' }, json: { type: 'boolean' } } })
+const { values } = parseArgs({
+  options: { minutes: { type: 'string', default: '0.5' }, only: { type: 'string', default: 'latency,http,cameras,soak' }, json: { type: 'boolean' } },
+})
 const wanted = values.only.split(',')
 const photo = (name) => join(photosFolder(), 'face_recognition', name)
 const folder = mkdtempSync(join(tmpdir(), 'faiss-vision-bench-'))
@@ -76,7 +78,11 @@ async function startService(config) {
   }
   stops.push(() => child.kill('SIGKILL'))
   const enrol = async (name, file) => {
-    const response = await fetch(`${url}/v1/people?name=${name}`, { method: 'POST', headers: { 'content-type': 'image/jpeg' }, body: readFileSync(photo(file)) })
+    const response = await fetch(`${url}/v1/people?name=${name}`, {
+      method: 'POST',
+      headers: { 'content-type': 'image/jpeg' },
+      body: readFileSync(photo(file)),
+    })
     if (!response.ok) throw new Error(await response.text())
   }
   return { url, stop, enrol, pid: child.pid, get: async (path) => (await fetch(url + path)).json() }
@@ -165,7 +171,12 @@ async function soak(broker, minutes) {
   await camera.close()
   const early = samples.slice(0, Math.max(1, Math.floor(samples.length / 5))).map(({ memory }) => memory)
   const late = samples.slice(-Math.max(1, Math.floor(samples.length / 5))).map(({ memory }) => memory)
-  return { minutes, memoryEarly: median(early) / 2 ** 20, memoryLate: median(late) / 2 ** 20, eventLoopP99: Math.max(...samples.map(({ p99 }) => p99)) }
+  return {
+    minutes,
+    memoryEarly: median(early) / 2 ** 20,
+    memoryLate: median(late) / 2 ** 20,
+    eventLoopP99: Math.max(...samples.map(({ p99 }) => p99)),
+  }
 }
 
 try {
@@ -177,11 +188,13 @@ try {
     http: [http, (r) => `identify of one photo, ms: library ${r.library.toFixed(1)}, HTTP ${r.http.toFixed(1)}: ${r.ratio.toFixed(3)} times`],
     cameras: [
       cameras,
-      (r) => `16 cameras: ${r.framesPerSecond.toFixed(1)} frames a second; shares ${percent(r.smallestShare)} to ${percent(r.largestShare)} (even: ${percent(r.evenShare)})`,
+      (r) =>
+        `16 cameras: ${r.framesPerSecond.toFixed(1)} frames a second; shares ${percent(r.smallestShare)} to ${percent(r.largestShare)} (even: ${percent(r.evenShare)})`,
     ],
     soak: [
       () => soak(broker, Number(values.minutes)),
-      (r) => `${r.minutes} min of one camera: memory ${r.memoryEarly.toFixed(0)} MiB, then ${r.memoryLate.toFixed(0)} MiB; event loop p99 ${r.eventLoopP99.toFixed(1)} ms`,
+      (r) =>
+        `${r.minutes} min of one camera: memory ${r.memoryEarly.toFixed(0)} MiB, then ${r.memoryLate.toFixed(0)} MiB; event loop p99 ${r.eventLoopP99.toFixed(1)} ms`,
     ],
   }
   for (const [name, [measure, line]] of Object.entries(parts)) {

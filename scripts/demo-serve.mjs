@@ -44,7 +44,11 @@ const camera = await mjpegServer(frames)
 const broker = await startBroker()
 const service = await step('models', 'loading', startService)
 const address = await service.start()
-for (const [name, file] of [['Barack Obama', 'obama.jpg'], ['Joe Biden', 'biden.jpg']]) await enrol(name, photo(file))
+for (const [name, file] of [
+  ['Barack Obama', 'obama.jpg'],
+  ['Joe Biden', 'biden.jpg'],
+])
+  await enrol(name, photo(file))
 
 report.line(`  The service runs after ${duration(performance.now() - begin)}:`)
 report.line()
@@ -126,7 +130,11 @@ logs: { folder: logs }
 
 async function enrol(name, path) {
   const body = await readFile(path)
-  const response = await fetch(`${address}/v1/people?name=${encodeURIComponent(name)}`, { method: 'POST', headers: { 'content-type': 'image/jpeg' }, body })
+  const response = await fetch(`${address}/v1/people?name=${encodeURIComponent(name)}`, {
+    method: 'POST',
+    headers: { 'content-type': 'image/jpeg' },
+    body,
+  })
   if (!response.ok) throw new Error(`${name} was not enrolled: ${await response.text()}`)
 }
 

@@ -40,7 +40,13 @@ rules:
 describe('a configuration', () => {
   it('may be empty; every default is filled in', async () => {
     const config = await load('');
-    expect(config).toMatchObject({ cameras: [], rules: [], decision: { frames: 3 }, http: { host: '127.0.0.1', port: 8080 }, logs: { level: 'info' } });
+    expect(config).toMatchObject({
+      cameras: [],
+      rules: [],
+      decision: { frames: 3 },
+      http: { host: '127.0.0.1', port: 8080 },
+      logs: { level: 'info' },
+    });
     expect(config.data).toBe(join(folder, 'data'));
   });
 
@@ -67,8 +73,10 @@ describe('a mistake is told with its line', () => {
     ['cameras:\n  - { id: a, source: x }\n  - { id: a, source: y }', ['3:7: cameras[1].id: "a" is there twice']],
     ['cameras:\n  - id: a\n    source: x\n    depth: true', ['4:5: cameras[0].depth: needs models.depth']],
     ['rules:\n  - name: r\n    event: near\n    do: [{ foto: true }]', ['4:10: rules[0].do[0]: must be one of mqtt, webhook, photo']],
-    ['rules:\n  - name: r\n    opensDoor: false\n    cameras: [nowhere]\n    do: [{ webhook: none }]',
-      ['4:15: rules[0].cameras[0]: there is no camera "nowhere"', '5:12: rules[0].do[0].webhook: there is no webhook "none"']],
+    [
+      'rules:\n  - name: r\n    opensDoor: false\n    cameras: [nowhere]\n    do: [{ webhook: none }]',
+      ['4:15: rules[0].cameras[0]: there is no camera "nowhere"', '5:12: rules[0].do[0].webhook: there is no webhook "none"'],
+    ],
   ])('%j', async (text, expected) => {
     expect(await mistakes(text)).toEqual(expected);
   });

@@ -53,21 +53,36 @@ describe('a decision', () => {
 
   it('needs frames one after the other that agree, and is given once', () => {
     const decision = new Decision(3, 4);
-    expect(verdicts(decision, [ada(), ada(), bob, ada(), undefined, ada(0.4), ada(0.2), ada(0.3), ada(), undefined, undefined, undefined, undefined])).toEqual(
-      [...Array(7).fill(undefined), 'recognised', ...Array(5).fill(undefined)],
-    );
+    expect(
+      verdicts(decision, [ada(), ada(), bob, ada(), undefined, ada(0.4), ada(0.2), ada(0.3), ada(), undefined, undefined, undefined, undefined]),
+    ).toEqual([...Array(7).fill(undefined), 'recognised', ...Array(5).fill(undefined)]);
     expect(decision.person).toEqual(ada(0.2));
   });
 
   it('unknown takes its own number of frames; who is known after all is told', () => {
     const decision = new Decision(2, 3);
-    expect(verdicts(decision, [undefined, undefined, ada(), undefined, undefined, undefined, undefined, ada(), ada()])).toEqual(
-      [undefined, undefined, undefined, undefined, undefined, 'unknown', undefined, undefined, 'recognised'],
-    );
+    expect(verdicts(decision, [undefined, undefined, ada(), undefined, undefined, undefined, undefined, ada(), ada()])).toEqual([
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+      'unknown',
+      undefined,
+      undefined,
+      'recognised',
+    ]);
   });
 
   it('another person in the same place is another face', () => {
-    expect(verdicts(new Decision(2, 3), [ada(), ada(), bob, ada(), bob, bob])).toEqual([undefined, 'recognised', undefined, undefined, undefined, 'replaced']);
+    expect(verdicts(new Decision(2, 3), [ada(), ada(), bob, ada(), bob, bob])).toEqual([
+      undefined,
+      'recognised',
+      undefined,
+      undefined,
+      undefined,
+      'replaced',
+    ]);
   });
 });
 
@@ -82,7 +97,8 @@ describe('the face watch', () => {
       camera: 'door',
       decision: { frames: 3, unknownFrames: 4, minScore: 0.9, minSize: 48, minSharpness: 0, leftAfter: 0.5, ...decision },
       recognizer: { faces: async () => faces },
-      nearest: async (features) => features.map(([code]) => (code === 0 ? undefined : { id: String(code), name: code === 1 ? 'ada' : 'bob', distance: 0.3 })),
+      nearest: async (features) =>
+        features.map(([code]) => (code === 0 ? undefined : { id: String(code), name: code === 1 ? 'ada' : 'bob', distance: 0.3 })),
       tell: ({ type, person, track }: NewEvent) => told.push(`${type} ${person?.name ?? '-'} ${track!.length}`),
     });
     const live: string[] = [];
@@ -97,13 +113,23 @@ describe('the face watch', () => {
   const times = <T>(count: number, value: T): T[] => Array(count).fill(value) as T[];
 
   it('tells of one appearance once, however long it lasts', async () => {
-    const { told, live } = await watch([...times(2, []), ...times(20, [['ada', 50]] as [string, number][]), ...times(7, []), ...times(9, [['x', 60]] as [string, number][])]);
+    const { told, live } = await watch([
+      ...times(2, []),
+      ...times(20, [['ada', 50]] as [string, number][]),
+      ...times(7, []),
+      ...times(9, [['x', 60]] as [string, number][]),
+    ]);
     expect(told).toEqual(['recognised ada 16', 'left ada 16', 'unknown - 16', 'left - 16']);
     expect(live.slice(2, 6)).toEqual(['looking', 'looking', 'ada', 'ada']);
   });
 
   it('tells apart two who are there at the same time', async () => {
-    const { told } = await watch(times(5, [['ada', 50], ['bob', 400]]));
+    const { told } = await watch(
+      times(5, [
+        ['ada', 50],
+        ['bob', 400],
+      ]),
+    );
     expect(told).toEqual(['recognised ada 16', 'recognised bob 16', 'left ada 16', 'left bob 16']);
   });
 

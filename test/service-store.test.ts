@@ -31,13 +31,26 @@ describe('events', () => {
     expect(events.list({ limit: 10 })).toEqual([first, second]);
     expect(events.list({ limit: 10, after: first.sequence })).toEqual([second]);
     expect(events.list({ limit: 1, newestFirst: true })).toEqual([second]);
-    expect([events.list({ limit: 9, camera: 'door' }), events.list({ limit: 9, type: 'left' }), events.list({ limit: 9, person: 'p1' })]).toEqual([[first], [second], [first]]);
-    expect([events.find(first.id), events.snapshot(second.id)?.toString(), events.snapshot(first.id), events.last]).toEqual([first, 'jpeg', undefined, second.sequence]);
+    expect([events.list({ limit: 9, camera: 'door' }), events.list({ limit: 9, type: 'left' }), events.list({ limit: 9, person: 'p1' })]).toEqual([
+      [first],
+      [second],
+      [first],
+    ]);
+    expect([events.find(first.id), events.snapshot(second.id)?.toString(), events.snapshot(first.id), events.last]).toEqual([
+      first,
+      'jpeg',
+      undefined,
+      second.sequence,
+    ]);
   });
 
   it('are owed to each sink until delivered, each camera in its order', () => {
     const events = new EventStore(db);
-    const [a, b, c] = ['door', 'yard', 'door'].map((camera) => events.add({ type: 'unknown', camera }, ['mqtt', 'webhook:x'])) as [never, never, never];
+    const [a, b, c] = ['door', 'yard', 'door'].map((camera) => events.add({ type: 'unknown', camera }, ['mqtt', 'webhook:x'])) as [
+      never,
+      never,
+      never,
+    ];
     expect(events.owed()).toEqual({ mqtt: 3, 'webhook:x': 3 });
     expect(events.owedCameras('mqtt').sort()).toEqual(['door', 'yard']);
     expect(events.nextOwed('mqtt', 'door')).toEqual(a);
@@ -84,14 +97,21 @@ describe('the audit', () => {
     expect(() => audit.intend(event, 'open', 0, 'mqtt')).toThrow('UNIQUE');
     expect([audit.begin(id), audit.begin(id)]).toEqual([true, false]);
     audit.end(id, 'done', 'door/open');
-    expect(audit.list({ limit: 9 })).toMatchObject([{ event: event.id, rule: 'open', action: 0, kind: 'mqtt', person: 'p1', state: 'done', detail: 'door/open' }]);
-    expect([audit.count('open', new Date(0)), audit.count('open', new Date(Date.now() + 1000)), audit.count('other', new Date(0))]).toEqual([1, 0, 0]);
+    expect(audit.list({ limit: 9 })).toMatchObject([
+      { event: event.id, rule: 'open', action: 0, kind: 'mqtt', person: 'p1', state: 'done', detail: 'door/open' },
+    ]);
+    expect([audit.count('open', new Date(0)), audit.count('open', new Date(Date.now() + 1000)), audit.count('other', new Date(0))]).toEqual([
+      1, 0, 0,
+    ]);
   });
 
   it('after a restart knows what was not begun, and says of the rest that it does not know', () => {
     const audit = new Audit(db);
     const events = new EventStore(db);
-    const [begun, waiting] = [1, 2].map(() => audit.intend(events.add({ type: 'recognised', camera: 'door' }, []), 'open', 0, 'mqtt')) as [number, number];
+    const [begun, waiting] = [1, 2].map(() => audit.intend(events.add({ type: 'recognised', camera: 'door' }, []), 'open', 0, 'mqtt')) as [
+      number,
+      number,
+    ];
     audit.begin(begun);
     expect(new Audit(db).recover().map(({ id }) => id)).toEqual([waiting]);
     expect(audit.list({ limit: 9 }).map(({ state }) => state)).toEqual(['pending', 'unknown']);
@@ -106,7 +126,8 @@ describe('tokens', () => {
     expect(token).toMatch(/^fv_[0-9a-f]{12}_[\w-]{43}$/);
     expect(tokens.check(token)).toMatchObject({ name: 'page', scopes: ['read', 'people'] });
     const wrong = token.replace(/.$/, (last) => (last === 'A' ? 'E' : 'A'));
-    for (const guess of [wrong, '', 'fv_', token.slice(0, -1), `${token}a`, token.replace(/^fv_./, 'fv_x')]) expect(tokens.check(guess)).toBeUndefined();
+    for (const guess of [wrong, '', 'fv_', token.slice(0, -1), `${token}a`, token.replace(/^fv_./, 'fv_x')])
+      expect(tokens.check(guess)).toBeUndefined();
     expect(() => tokens.create('page', ['read'])).toThrow('there is a token "page" already');
     db.pragma('wal_checkpoint(TRUNCATE)');
     const secret = token.split('_').slice(2).join('_');

@@ -54,7 +54,9 @@ async function frame(card, left = 0) {
   const begin = Math.max(0, left)
   const end = card ? Math.min(FRAME.width, left + card.width) : begin
   if (end > begin) {
-    const visible = await sharp(card.data).extract({ left: begin - left, top: 0, width: end - begin, height: card.height }).toBuffer()
+    const visible = await sharp(card.data)
+      .extract({ left: begin - left, top: 0, width: end - begin, height: card.height })
+      .toBuffer()
     wall.composite([{ input: visible, left: begin, top: FRAME.height - card.height }])
   }
   return wall.jpeg({ quality: 90 }).toBuffer()

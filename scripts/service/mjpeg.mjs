@@ -13,16 +13,19 @@ export async function mjpegServer(frames, { fps = 10, repeat = true, fromStart =
     response.writeHead(200, { 'content-type': 'multipart/x-mixed-replace; boundary=frame' })
     const first = fromStart ? performance.now() : begin
     let sent = -1
-    const timer = setInterval(() => {
-      const due = Math.floor(((performance.now() - first) * fps) / 1000)
-      if (due === sent) return
-      sent = due
-      if (!repeat && due >= frames.length) return // the camera stays, and shows nothing new
-      const jpeg = frames[due % frames.length]
-      response.write(`--frame\r\nContent-Type: image/jpeg\r\nContent-Length: ${jpeg.length}\r\n\r\n`)
-      response.write(jpeg)
-      response.write('\r\n')
-    }, 1000 / fps / 4)
+    const timer = setInterval(
+      () => {
+        const due = Math.floor(((performance.now() - first) * fps) / 1000)
+        if (due === sent) return
+        sent = due
+        if (!repeat && due >= frames.length) return // the camera stays, and shows nothing new
+        const jpeg = frames[due % frames.length]
+        response.write(`--frame\r\nContent-Type: image/jpeg\r\nContent-Length: ${jpeg.length}\r\n\r\n`)
+        response.write(jpeg)
+        response.write('\r\n')
+      },
+      1000 / fps / 4,
+    )
     open.add(response)
     response.on('error', () => {})
     response.once('close', () => {

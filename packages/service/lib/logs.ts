@@ -13,13 +13,31 @@ export function openLogs({ level, folder, size, every, files, names }: LogsConfi
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     serializers: { err: stdSerializers.err },
-    redact: { paths: ['features', '*.features', 'authorization', '*.authorization', 'token', 'cookie', ...(names ? [] : ['person.name', '*.person.name', 'personName'])], censor: '…' },
+    redact: {
+      paths: [
+        'features',
+        '*.features',
+        'authorization',
+        '*.authorization',
+        'token',
+        'cookie',
+        ...(names ? [] : ['person.name', '*.person.name', 'personName']),
+      ],
+      censor: '…',
+    },
   };
   if (folder === undefined) return pino(options);
   mkdirSync(folder, { recursive: true, mode: 0o750 });
   const transport = pino.transport({
     target: 'pino-roll',
-    options: { file: join(folder, 'faiss-vision'), extension: '.log', size, frequency: every, limit: { count: files, removeOtherLogFiles: true }, mkdir: true },
+    options: {
+      file: join(folder, 'faiss-vision'),
+      extension: '.log',
+      size,
+      frequency: every,
+      limit: { count: files, removeOtherLogFiles: true },
+      mkdir: true,
+    },
   }) as pino.DestinationStream;
   return pino(options, transport);
 }

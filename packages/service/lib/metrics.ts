@@ -9,15 +9,25 @@ export class Metrics {
   readonly deliveries = this.#counter('faiss_vision_deliveries_total', 'Attempts to deliver an event', ['sink', 'result']);
   readonly actions = this.#counter('faiss_vision_actions_total', 'Actions of rules, by how they ended', ['rule', 'kind', 'state']);
   readonly requests = this.#histogram('faiss_vision_http_seconds', 'Requests, by route and status', ['method', 'route', 'status']);
-  readonly stages = this.#histogram('faiss_vision_stage_seconds', 'Frames through a stage; frame: from its arrival to its faces', ['camera', 'stage']);
-  readonly published = this.#histogram('faiss_vision_publish_seconds', 'From the arrival of the frame that decided to the sink that took the event', ['sink']);
+  readonly stages = this.#histogram('faiss_vision_stage_seconds', 'Frames through a stage; frame: from its arrival to its faces', [
+    'camera',
+    'stage',
+  ]);
+  readonly published = this.#histogram('faiss_vision_publish_seconds', 'From the arrival of the frame that decided to the sink that took the event', [
+    'sink',
+  ]);
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
   }
 
   /** A value that is read when Prometheus asks. */
-  gauge<L extends string>(name: string, help: string, labelNames: readonly L[], read: (set: (labels: Record<L, string>, value: number) => void) => void): void {
+  gauge<L extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly L[],
+    read: (set: (labels: Record<L, string>, value: number) => void) => void,
+  ): void {
     const gauge: Gauge<L> = new Gauge({
       name,
       help,

@@ -36,7 +36,10 @@ export class Recorder {
     let intents: ReturnType<Rules['intend']> = [];
     const kept = events.add(event, outbox.owing(event), undefined, (whole) => (intents = rules.intend(whole)));
     metrics.events.inc({ camera: kept.camera, type: kept.type });
-    log.info({ event: kept.id, type: kept.type, camera: kept.camera, person: kept.person, rules: intents.map(({ rule }) => rule.name), reason: kept.reason }, 'event');
+    log.info(
+      { event: kept.id, type: kept.type, camera: kept.camera, person: kept.person, rules: intents.map(({ rule }) => rule.name), reason: kept.reason },
+      'event',
+    );
     if (face) this.#hold(kept.id, face);
     rules.run(intents);
     outbox.wake(kept.camera);

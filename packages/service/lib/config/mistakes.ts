@@ -16,7 +16,10 @@ export function findMistakes(config: Config): Mistake[] {
   const webhooks = config.webhooks.map(({ name }) => name);
   different('cameras', cameras);
   different('webhooks', webhooks);
-  different('rules', config.rules.map(({ name }) => name));
+  different(
+    'rules',
+    config.rules.map(({ name }) => name),
+  );
   const known = (list: string[] | undefined, ...place: (string | number)[]) =>
     list?.forEach((id, i) => {
       if (!cameras.includes(id)) wrong(`there is no camera "${id}"`, ...place, 'cameras', i);
@@ -33,7 +36,8 @@ export function findMistakes(config: Config): Mistake[] {
       if ('webhook' in action && !webhooks.includes(action.webhook)) wrong(`there is no webhook "${action.webhook}"`, 'rules', i, 'do', j, 'webhook');
       if ('mqtt' in action && !config.mqtt) wrong('needs the section mqtt', 'rules', i, 'do', j, 'mqtt');
     });
-    if (rule.people !== undefined && !['recognised', 'left'].includes(rule.event)) wrong(`the event ${rule.event} names nobody`, 'rules', i, 'people');
+    if (rule.people !== undefined && !['recognised', 'left'].includes(rule.event))
+      wrong(`the event ${rule.event} names nobody`, 'rules', i, 'people');
     if (mayOpenDoor(rule)) for (const message of unsafe(rule, config)) wrong(message, 'rules', i);
   });
   return mistakes;

@@ -85,7 +85,11 @@ const Mqtt = Type.Object(
     username: Type.Optional(Type.String()),
     password: Type.Optional(Type.String()),
     clientId: Type.Optional(text('default faiss-vision and some letters that stay')),
-    topic: Type.String({ pattern: '^[^+#/\\u0000][^+#\\u0000]*[^+#/\\u0000]$', default: 'faiss-vision', description: 'what every topic starts with' }),
+    topic: Type.String({
+      pattern: '^[^+#/\\u0000][^+#\\u0000]*[^+#/\\u0000]$',
+      default: 'faiss-vision',
+      description: 'what every topic starts with',
+    }),
     ca: Type.Optional(text("path of the broker's authority, PEM")),
   },
   closed,
@@ -105,7 +109,15 @@ const Webhook = Type.Object(
 );
 
 const Action = Type.Union([
-  Type.Object({ mqtt: Type.Object({ topic: Type.String({ pattern: '^[^+#\\u0000]+$' }), payload: Type.Optional(Type.String()), retain: Type.Optional(Type.Boolean()) }, closed) }, closed),
+  Type.Object(
+    {
+      mqtt: Type.Object(
+        { topic: Type.String({ pattern: '^[^+#\\u0000]+$' }), payload: Type.Optional(Type.String()), retain: Type.Optional(Type.Boolean()) },
+        closed,
+      ),
+    },
+    closed,
+  ),
   Type.Object({ webhook: text('name of a webhook') }, closed),
   Type.Object({ photo: Type.Literal(true) }, closed),
 ]);
@@ -120,7 +132,9 @@ const Rule = Type.Object(
       }),
     ),
     cameras: Type.Optional(Type.Array(Type.String(), { minItems: 1, uniqueItems: true, description: 'default all' })),
-    hours: Type.Optional(Type.String({ pattern: '^([01]\\d|2[0-3]):[0-5]\\d-([01]\\d|2[0-3]):[0-5]\\d$', description: '"07:00-19:00", local time; may pass midnight' })),
+    hours: Type.Optional(
+      Type.String({ pattern: '^([01]\\d|2[0-3]):[0-5]\\d-([01]\\d|2[0-3]):[0-5]\\d$', description: '"07:00-19:00", local time; may pass midnight' }),
+    ),
     days: Type.Optional(Type.Array(Type.Enum(['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun']), { minItems: 1, uniqueItems: true })),
     maxDistance: Type.Optional(number('how far the face may be from the person; smaller is surer', { exclusiveMinimum: 0 })),
     atMost: Type.Optional(

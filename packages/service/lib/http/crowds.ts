@@ -1,7 +1,8 @@
 import type { Server, Socket } from 'node:net';
 
 const BODY = JSON.stringify({ code: 'ERR_TOO_MANY', message: 'too many connections (http.connections)', requestId: '' });
-const REFUSAL = `HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${BODY.length}\r\n\r\n${BODY}`;
+const HEAD = ['HTTP/1.1 503 Service Unavailable', 'Connection: close', 'Content-Type: application/json', `Content-Length: ${BODY.length}`];
+const REFUSAL = `${HEAD.join('\r\n')}\r\n\r\n${BODY}`;
 
 /** Answers a connection too many with 503 and closes it, before anything is read from it. */
 export function refuseCrowds(server: Server, most: number): void {

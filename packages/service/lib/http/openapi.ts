@@ -6,7 +6,12 @@ export function documentOf(version: string): FastifyDynamicSwaggerOptions {
   return {
     openapi: {
       openapi: '3.1.0',
-      info: { title: 'faiss-vision', version, description: 'Cameras, faces, people, depth, events and rules of one service.', license: { name: 'MIT', identifier: 'MIT' } },
+      info: {
+        title: 'faiss-vision',
+        version,
+        description: 'Cameras, faces, people, depth, events and rules of one service.',
+        license: { name: 'MIT', identifier: 'MIT' },
+      },
       components: {
         securitySchemes: { bearer: { type: 'http', scheme: 'bearer', description: `A token with the scope of the operation: ${SCOPES.join(', ')}` } },
       },

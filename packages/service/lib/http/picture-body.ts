@@ -17,12 +17,15 @@ export function parsePictures(app: FastifyInstance): void {
  * @throws ERR_IMAGE_EMPTY, ERR_IMAGE_DECODE, ERR_IMAGE_TOO_LARGE
  */
 export async function checkPicture(bytes: unknown, maxPixels: number): Promise<Buffer> {
-  if (!Buffer.isBuffer(bytes) || bytes.length === 0) throw new HttpError(422, 'ERR_IMAGE_EMPTY', 'the body is empty, expected the bytes of a picture');
+  if (!Buffer.isBuffer(bytes) || bytes.length === 0)
+    throw new HttpError(422, 'ERR_IMAGE_EMPTY', 'the body is empty, expected the bytes of a picture');
   const header = await sharp(bytes, { limitInputPixels: false })
     .metadata()
     .catch(() => undefined);
-  if (!header || !['jpeg', 'png', 'webp'].includes(header.format)) throw new HttpError(422, 'ERR_IMAGE_DECODE', 'the body is no JPEG, PNG or WebP picture');
+  if (!header || !['jpeg', 'png', 'webp'].includes(header.format))
+    throw new HttpError(422, 'ERR_IMAGE_DECODE', 'the body is no JPEG, PNG or WebP picture');
   const { width, height, pages = 1 } = header;
-  if (width * height * pages > maxPixels) throw new HttpError(413, 'ERR_IMAGE_TOO_LARGE', `the picture is ${width} x ${height}; the limit is ${maxPixels} pixels`);
+  if (width * height * pages > maxPixels)
+    throw new HttpError(413, 'ERR_IMAGE_TOO_LARGE', `the picture is ${width} x ${height}; the limit is ${maxPixels} pixels`);
   return bytes;
 }

@@ -13,8 +13,11 @@ export const Failure = Type.Object(
   { description: 'why a request failed' },
 );
 
-export const Box = Type.Object({ x: Type.Number(), y: Type.Number(), width: Type.Number(), height: Type.Number() }, { description: 'pixels of the upright picture' });
-const Score = Type.Number({ description: "how sure the detector is, 0 to 1" });
+export const Box = Type.Object(
+  { x: Type.Number(), y: Type.Number(), width: Type.Number(), height: Type.Number() },
+  { description: 'pixels of the upright picture' },
+);
+const Score = Type.Number({ description: 'how sure the detector is, 0 to 1' });
 const Distance = Type.Number({ description: "Euclidean distance to the person's nearest face; less is surer" });
 const Time = Type.String({ format: 'date-time' });
 const Id = Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9._-]+$' });
@@ -22,7 +25,9 @@ const Id = Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9._-]+
 export const DetectedFace = Type.Object({
   box: Box,
   score: Score,
-  landmarks: Type.Array(Type.Array(Type.Number(), { minItems: 2, maxItems: 2 }), { description: 'left eye, right eye, nose, corners of the mouth: [x, y] each' }),
+  landmarks: Type.Array(Type.Array(Type.Number(), { minItems: 2, maxItems: 2 }), {
+    description: 'left eye, right eye, nose, corners of the mouth: [x, y] each',
+  }),
 });
 export const EmbeddedFace = Type.Object({ box: Box, score: Score, features: Type.Array(Type.Number()) });
 
@@ -125,7 +130,9 @@ export const Rule = Type.Object({
   atMost: Type.Optional(Type.Object({ times: Type.Integer(), seconds: Type.Number() })),
   opensDoor: Type.Boolean({ description: 'whether it may open a door' }),
   validFor: Type.Number(),
-  actions: Type.Array(Type.Object({ kind: Type.Enum(['mqtt', 'webhook', 'photo']), target: Type.Optional(Type.String({ description: 'topic or webhook' })) })),
+  actions: Type.Array(
+    Type.Object({ kind: Type.Enum(['mqtt', 'webhook', 'photo']), target: Type.Optional(Type.String({ description: 'topic or webhook' })) }),
+  ),
 });
 
 export const AuditEntry = Type.Object({
@@ -151,7 +158,12 @@ export const Readiness = Type.Object({
 export const Status = Type.Object({
   version: Type.String(),
   started: Time,
-  model: Type.Object({ recognizer: Type.String(), dimension: Type.Integer(), threshold: Type.Number(), depth: Type.Union([Type.Null(), Type.Object({ seeded: Type.Boolean() })]) }),
+  model: Type.Object({
+    recognizer: Type.String(),
+    dimension: Type.Integer(),
+    threshold: Type.Number(),
+    depth: Type.Union([Type.Null(), Type.Object({ seeded: Type.Boolean() })]),
+  }),
   people: Type.Integer(),
   events: Type.Integer({ description: 'sequence of the newest event' }),
   owed: Type.Record(Type.String(), Type.Integer(), { description: 'events that a sink has still to be told of' }),
@@ -160,7 +172,11 @@ export const Status = Type.Object({
   eventLoop: Type.Object({ p99: Type.Number({ description: 'milliseconds of delay, since the last minute began' }) }),
 });
 
-export const Session = Type.Object({ name: Type.String(), scopes: Type.Array(Type.Enum([...SCOPES])), open: Type.Boolean({ description: 'no token is needed here' }) });
+export const Session = Type.Object({
+  name: Type.String(),
+  scopes: Type.Array(Type.Enum([...SCOPES])),
+  open: Type.Boolean({ description: 'no token is needed here' }),
+});
 
 export const IdParams = Type.Object({ id: Id });
 export const FaceParams = Type.Object({ id: Id, face: Id });

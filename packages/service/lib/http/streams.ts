@@ -30,7 +30,10 @@ export class Streams {
       onClose();
     });
     request.raw.socket.setNoDelay(true);
-    response.writeHead(200, { ...headers, 'content-type': contentType, 'cache-control': 'no-store', 'x-accel-buffering': 'no' } as Record<string, string>);
+    response.writeHead(200, { ...headers, 'content-type': contentType, 'cache-control': 'no-store', 'x-accel-buffering': 'no' } as Record<
+      string,
+      string
+    >);
     response.flushHeaders();
     return response;
   }

@@ -68,7 +68,10 @@ export class FaceWatch {
   async take(frame: Frame): Promise<LiveFace[]> {
     const { recognizer, nearest } = this.#options;
     const faces = await recognizer.faces(frame.pixels);
-    const { tracks, ended } = this.#tracker.update(faces.map(({ box }) => box), frame.time);
+    const { tracks, ended } = this.#tracker.update(
+      faces.map(({ box }) => box),
+      frame.time,
+    );
     this.#tellLeft(ended);
     const good = faces.map((face, i) => this.#look(tracks[i]!, face, frame));
     const asked = faces.filter((_, i) => good[i]);
@@ -109,7 +112,8 @@ export class FaceWatch {
       const [other] = this.#tracker.update([face.box], frame.time).tracks;
       this.#look(other!, face, frame);
       // It has been seen on as many frames as a decision needs.
-      for (let i = 0; i < this.#options.decision.frames; i++) if (other!.about.decision.look(known) === 'recognised') this.#tellWho(other!, 'recognised', time);
+      for (let i = 0; i < this.#options.decision.frames; i++)
+        if (other!.about.decision.look(known) === 'recognised') this.#tellWho(other!, 'recognised', time);
       return other!;
     }
     if (verdict) this.#tellWho(track, verdict, time);
@@ -125,7 +129,13 @@ export class FaceWatch {
   #tellLeft(tracks: readonly Track<About>[], reason?: string): void {
     for (const { id, about } of tracks) {
       if (about.decision.verdict === undefined) continue;
-      this.#options.tell({ type: 'left', camera: this.#options.camera, track: id, ...who(about.decision), ...(reason === undefined ? {} : { reason }) });
+      this.#options.tell({
+        type: 'left',
+        camera: this.#options.camera,
+        track: id,
+        ...who(about.decision),
+        ...(reason === undefined ? {} : { reason }),
+      });
     }
   }
 }

@@ -65,7 +65,10 @@ export class Tracker<T> {
         const passed = time - track.last;
         const [x, y] = middle(box);
         const [fromX, fromY] = middle(track.box);
-        track.velocity = [(x - fromX) / passed, (y - fromY) / passed].map((now, k) => SMOOTHING * now + (1 - SMOOTHING) * track.velocity[k]!) as [number, number];
+        track.velocity = [(x - fromX) / passed, (y - fromY) / passed].map((now, k) => SMOOTHING * now + (1 - SMOOTHING) * track.velocity[k]!) as [
+          number,
+          number,
+        ];
       }
       track.box = box;
       track.last = time;
@@ -95,7 +98,15 @@ export class Tracker<T> {
   }
 
   #begin(box: Box, time: number): Track<T> {
-    const track = { id: randomBytes(8).toString('hex'), box, first: time, last: time, seen: 0, velocity: [0, 0] as [number, number], about: this.#about() };
+    const track = {
+      id: randomBytes(8).toString('hex'),
+      box,
+      first: time,
+      last: time,
+      seen: 0,
+      velocity: [0, 0] as [number, number],
+      about: this.#about(),
+    };
     this.#tracks.push(track);
     return track;
   }

@@ -90,7 +90,13 @@ export class EventStore {
     const kept = { id: randomUUID(), ...rest, time: time.toISOString() };
     const add = this.#db.transaction((): ServiceEvent => {
       const { lastInsertRowid } = this.#insert.run(
-        kept.id, kept.type, kept.camera, time.getTime(), kept.person?.id ?? null, JSON.stringify(kept), snapshot ?? null,
+        kept.id,
+        kept.type,
+        kept.camera,
+        time.getTime(),
+        kept.person?.id ?? null,
+        JSON.stringify(kept),
+        snapshot ?? null,
       );
       const whole = { ...kept, sequence: Number(lastInsertRowid), snapshot: snapshot !== undefined };
       for (const sink of sinks) this.#owe.run(sink, whole.sequence);
@@ -139,7 +145,12 @@ export class EventStore {
     const left = tracks.map(eventOf).map(({ camera, track, person, distance }): NewEvent => {
       return { type: 'left', camera, track: track!, ...(person ? { person, distance: distance! } : {}), reason: 'the service was started again' };
     });
-    const clear = this.#lastOf('near', 'clear').map((camera): NewEvent => ({ type: 'clear', camera, coverage: 0, reason: 'the service was started again' }));
+    const clear = this.#lastOf('near', 'clear').map((camera): NewEvent => ({
+      type: 'clear',
+      camera,
+      coverage: 0,
+      reason: 'the service was started again',
+    }));
     return [...left, ...clear];
   }
 

@@ -33,11 +33,15 @@ export const eventRoutes: Routes = (app, { events, hub, streams }) => {
     async ({ query }) => ({ events: events.list({ limit: MOST, ...query, newestFirst: query.after === undefined }) }),
   );
 
-  app.get('/v1/events/:id', { config, schema: { tags, summary: 'One event', params: IdParams, response: { 200: Event, ...failures } } }, async ({ params }) => {
-    const event = events.find(params.id);
-    if (!event) throw new HttpError(404, 'ERR_EVENT_UNKNOWN', 'there is no such event');
-    return event;
-  });
+  app.get(
+    '/v1/events/:id',
+    { config, schema: { tags, summary: 'One event', params: IdParams, response: { 200: Event, ...failures } } },
+    async ({ params }) => {
+      const event = events.find(params.id);
+      if (!event) throw new HttpError(404, 'ERR_EVENT_UNKNOWN', 'there is no such event');
+      return event;
+    },
+  );
 
   app.get(
     '/v1/events/:id/snapshot.jpg',
@@ -47,7 +51,10 @@ export const eventRoutes: Routes = (app, { events, hub, streams }) => {
         tags,
         summary: 'The face that an event is about, where it was kept',
         params: IdParams,
-        response: { 200: { description: 'the picture', content: { 'image/jpeg': { schema: Type.Unsafe<Buffer>({ 'x-binary': true }) } } }, ...failures },
+        response: {
+          200: { description: 'the picture', content: { 'image/jpeg': { schema: Type.Unsafe<Buffer>({ 'x-binary': true }) } } },
+          ...failures,
+        },
       },
     },
     async ({ params }, reply) => {

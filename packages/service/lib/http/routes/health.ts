@@ -7,13 +7,23 @@ const tags = ['health'];
 export const healthRoutes: Routes = (app, context) => {
   const { config, db, recognizer, depth, cameras, mqtt, events, people, metrics } = context;
 
-  app.get('/v1/health', { config: { scope: 'open' }, schema: { tags, summary: 'Whether the service runs at all', response: { 200: Type.Object({ status: Type.Literal('ok') }), ...failures } } }, async () => ({
-    status: 'ok' as const,
-  }));
+  app.get(
+    '/v1/health',
+    {
+      config: { scope: 'open' },
+      schema: { tags, summary: 'Whether the service runs at all', response: { 200: Type.Object({ status: Type.Literal('ok') }), ...failures } },
+    },
+    async () => ({
+      status: 'ok' as const,
+    }),
+  );
 
   app.get(
     '/v1/ready',
-    { config: { scope: 'open' }, schema: { tags, summary: 'Whether it can do its work; 503 where it cannot', response: { 200: Readiness, 503: Readiness, ...failures } } },
+    {
+      config: { scope: 'open' },
+      schema: { tags, summary: 'Whether it can do its work; 503 where it cannot', response: { 200: Readiness, 503: Readiness, ...failures } },
+    },
     async (_, reply) => {
       const database = answers(() => db.prepare('SELECT 1').get());
       // A camera or a broker that is away is told of, and no reason to send nobody here any more.
@@ -23,28 +33,41 @@ export const healthRoutes: Routes = (app, context) => {
     },
   );
 
-  app.get('/v1/status', { config: { scope: 'read' }, schema: { tags, summary: 'The service in figures', response: { 200: Status, ...failures } } }, async () => {
-    const owed = events.owed();
-    return {
-      version: context.version,
-      started: context.started.toISOString(),
-      model: {
-        recognizer: config.models.recognizer.model,
-        dimension: recognizer.dimension,
-        threshold: config.decision.threshold ?? recognizer.threshold,
-        depth: depth ? { seeded: depth.seeded } : null,
-      },
-      people: await people.count(),
-      events: events.last,
-      owed,
-      ...(mqtt ? { mqtt: { connected: mqtt.connected } } : {}),
-      memory: process.memoryUsage.rss(),
-      eventLoop: { p99: context.eventLoopDelay() },
-    };
-  });
+  app.get(
+    '/v1/status',
+    { config: { scope: 'read' }, schema: { tags, summary: 'The service in figures', response: { 200: Status, ...failures } } },
+    async () => {
+      const owed = events.owed();
+      return {
+        version: context.version,
+        started: context.started.toISOString(),
+        model: {
+          recognizer: config.models.recognizer.model,
+          dimension: recognizer.dimension,
+          threshold: config.decision.threshold ?? recognizer.threshold,
+          depth: depth ? { seeded: depth.seeded } : null,
+        },
+        people: await people.count(),
+        events: events.last,
+        owed,
+        ...(mqtt ? { mqtt: { connected: mqtt.connected } } : {}),
+        memory: process.memoryUsage.rss(),
+        eventLoop: { p99: context.eventLoopDelay() },
+      };
+    },
+  );
 
-  app.get('/metrics', { config: { scope: 'metrics' }, schema: { tags, summary: 'For Prometheus', response: { 200: { description: 'the metrics', content: { 'text/plain': { schema: Type.String() } } }, ...failures } } }, async (_, reply) =>
-    reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
+  app.get(
+    '/metrics',
+    {
+      config: { scope: 'metrics' },
+      schema: {
+        tags,
+        summary: 'For Prometheus',
+        response: { 200: { description: 'the metrics', content: { 'text/plain': { schema: Type.String() } } }, ...failures },
+      },
+    },
+    async (_, reply) => reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
   );
 
   metrics.gauge('faiss_vision_camera_live', 'Whether a camera is live', ['camera'], (set) => {

@@ -14,7 +14,14 @@ export const pictureRoutes: Routes = (app, { config, recognizer, people, depth }
 
   app.post(
     '/v1/faces',
-    { config: recognise, schema: { ...about('The faces in a picture'), querystring: MaxFaces, response: { 200: Type.Object({ faces: Type.Array(DetectedFace) }), ...failures } } },
+    {
+      config: recognise,
+      schema: {
+        ...about('The faces in a picture'),
+        querystring: MaxFaces,
+        response: { 200: Type.Object({ faces: Type.Array(DetectedFace) }), ...failures },
+      },
+    },
     async ({ body, query }) => {
       const faces = await recognizer.faces(await picture(body), query);
       return { faces: faces.map(({ box, score, landmarks }) => ({ box, score, landmarks })) };
@@ -34,7 +41,11 @@ export const pictureRoutes: Routes = (app, { config, recognizer, people, depth }
     async ({ body, query }) => {
       const faces = await recognizer.faces(await picture(body), query);
       const { dimension } = recognizer;
-      return { model: config.models.recognizer.model, dimension, faces: faces.map(({ box, score, features }) => ({ box, score, features: [...features] })) };
+      return {
+        model: config.models.recognizer.model,
+        dimension,
+        faces: faces.map(({ box, score, features }) => ({ box, score, features: [...features] })),
+      };
     },
   );
 
@@ -53,7 +64,10 @@ export const pictureRoutes: Routes = (app, { config, recognizer, people, depth }
 
   app.post(
     '/v1/people/:id/verify',
-    { config: recognise, schema: { ...about('Whether a picture shows this person'), params: IdParams, response: { 200: Verification, ...failures } } },
+    {
+      config: recognise,
+      schema: { ...about('Whether a picture shows this person'), params: IdParams, response: { 200: Verification, ...failures } },
+    },
     async ({ body, params }) => people.verify(params.id, await picture(body)),
   );
 
@@ -64,7 +78,10 @@ export const pictureRoutes: Routes = (app, { config, recognizer, people, depth }
       schema: {
         ...about('Whether something in a picture is near, and the map where the request accepts image/png'),
         response: {
-          200: { description: 'the map, or what it says', content: { 'application/json': { schema: Depth }, 'image/png': { schema: Type.Unsafe<Buffer>({ 'x-binary': true }) } } },
+          200: {
+            description: 'the map, or what it says',
+            content: { 'application/json': { schema: Depth }, 'image/png': { schema: Type.Unsafe<Buffer>({ 'x-binary': true }) } },
+          },
           ...failures,
         },
       },

@@ -18,9 +18,13 @@ export const ruleRoutes: Routes = (app, { config, rules, audit }) => {
     actions: actions.map((action) => ({ kind: kindOf(action), ...targetOf(action) })),
   });
 
-  app.get('/v1/rules', { config: read, schema: { tags, summary: 'The rules', response: { 200: Type.Object({ rules: Type.Array(Rule) }), ...failures } } }, async () => ({
-    rules: config.rules.map(describe),
-  }));
+  app.get(
+    '/v1/rules',
+    { config: read, schema: { tags, summary: 'The rules', response: { 200: Type.Object({ rules: Type.Array(Rule) }), ...failures } } },
+    async () => ({
+      rules: config.rules.map(describe),
+    }),
+  );
 
   app.patch(
     '/v1/rules/:name',

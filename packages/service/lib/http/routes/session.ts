@@ -10,11 +10,15 @@ const tags = ['session'];
 export const sessionRoutes: Routes = (app, { config, tokens }) => {
   const secure = config.http.tls !== undefined;
 
-  app.get('/v1/session', { config: { scope: 'read' }, schema: { tags, summary: 'Who the token is, and what it may do', response: { 200: Session, ...failures } } }, async ({ token }) => ({
-    name: token?.name ?? 'everybody on this machine',
-    scopes: token?.scopes ?? [...SCOPES],
-    open: token === undefined,
-  }));
+  app.get(
+    '/v1/session',
+    { config: { scope: 'read' }, schema: { tags, summary: 'Who the token is, and what it may do', response: { 200: Session, ...failures } } },
+    async ({ token }) => ({
+      name: token?.name ?? 'everybody on this machine',
+      scopes: token?.scopes ?? [...SCOPES],
+      open: token === undefined,
+    }),
+  );
 
   app.post(
     '/v1/session',
@@ -26,7 +30,9 @@ export const sessionRoutes: Routes = (app, { config, tokens }) => {
     },
   );
 
-  app.delete('/v1/session', { config: { scope: 'open' }, schema: { tags, summary: 'Forget the cookie', response: { 204: Type.Null(), ...failures } } }, async (_, reply) =>
-    reply.status(204).header('set-cookie', sessionCookie(undefined, secure)).send(null),
+  app.delete(
+    '/v1/session',
+    { config: { scope: 'open' }, schema: { tags, summary: 'Forget the cookie', response: { 204: Type.Null(), ...failures } } },
+    async (_, reply) => reply.status(204).header('set-cookie', sessionCookie(undefined, secure)).send(null),
   );
 };
