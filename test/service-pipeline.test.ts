@@ -96,7 +96,7 @@ describe('the face watch', () => {
     const faceWatch = new FaceWatch({
       camera: 'door',
       decision: { frames: 3, unknownFrames: 4, minScore: 0.9, minSize: 48, minSharpness: 0, leftAfter: 0.5, ...decision },
-      recognizer: { faces: async () => faces },
+      recognizer: { faces: async () => faces, threshold: 0.6 },
       nearest: async (features) =>
         features.map(([code]) => (code === 0 ? undefined : { id: String(code), name: code === 1 ? 'ada' : 'bob', distance: 0.3 })),
       tell: ({ type, person, track }: NewEvent) => told.push(`${type} ${person?.name ?? '-'} ${track!.length}`),
@@ -136,6 +136,13 @@ describe('the face watch', () => {
   it('lets nobody take over the track of somebody who was recognised', async () => {
     const { told } = await watch([...times(5, [['ada', 50]]), ...times(5, [['bob', 52]])] as [string, number][][]);
     expect(told).toEqual(['recognised ada 16', 'left ada 16', 'recognised bob 16', 'left bob 16']);
+  });
+
+  it('knows a face again that is somewhere else on the next frame, as where few frames are looked at', async () => {
+    const places = [50, 60, 400, 410, 90, 100];
+    expect((await watch(places.map((x) => [['ada', x]]))).told).toEqual(['recognised ada 16', 'left ada 16']);
+    const two = places.map((x): [string, number][] => [['ada', x], ['bob', 500 - x]]);
+    expect((await watch(two)).told).toEqual(['recognised ada 16', 'recognised bob 16', 'left ada 16', 'left bob 16']);
   });
 
   it('does not recognise by frames that are too bad, and says nothing of a track without a decision', async () => {

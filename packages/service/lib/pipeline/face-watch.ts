@@ -39,6 +39,8 @@ interface Look {
 
 interface About {
   decision: Decision;
+  /** What the face looked like when it was last seen well. */
+  features?: Float32Array;
   best?: Look;
 }
 
@@ -48,7 +50,7 @@ const WORST_LOOK = 0.25;
 export interface FaceWatchOptions {
   camera: string;
   decision: DecisionConfig;
-  recognizer: Pick<FaceRecognizer, 'faces'>;
+  recognizer: Pick<FaceRecognizer, 'faces' | 'threshold'>;
   nearest: Nearest;
   tell: Tell;
 }
@@ -68,12 +70,19 @@ export class FaceWatch {
   async take(frame: Frame): Promise<LiveFace[]> {
     const { recognizer, nearest } = this.#options;
     const faces = await recognizer.faces(frame.pixels);
-    const { tracks, ended } = this.#tracker.update(
-      faces.map(({ box }) => box),
-      frame.time,
-    );
+    // On a machine that can look at few frames only, a face may be anywhere on the next one.
+    const unlikeness = ({ features }: About, i: number) => {
+      if (!features) return undefined;
+      const apart = distance(features, faces[i]!.features);
+      return apart < recognizer.threshold ? apart : Infinity;
+    };
+    const boxes = faces.map(({ box }) => box);
+    const { tracks, ended } = this.#tracker.update(boxes, frame.time, unlikeness);
     this.#tellLeft(ended);
     const good = faces.map((face, i) => this.#look(tracks[i]!, face, frame));
+    faces.forEach(({ features }, i) => {
+      if (good[i]) tracks[i]!.about.features = features;
+    });
     const asked = faces.filter((_, i) => good[i]);
     const answers = asked.length > 0 ? await nearest(asked.map(({ features }) => features)) : [];
     const known = faces.map((face) => answers[asked.indexOf(face)]);
@@ -138,6 +147,10 @@ export class FaceWatch {
       });
     }
   }
+}
+
+function distance(a: Float32Array, b: Float32Array): number {
+  return Math.sqrt(a.reduce((sum, value, i) => sum + (value - b[i]!) ** 2, 0));
 }
 
 function who({ person }: Decision): Pick<NewEvent, 'person' | 'distance'> {

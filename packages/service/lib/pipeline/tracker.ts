@@ -26,7 +26,7 @@ const SMOOTHING = 0.5;
 
 /**
  * Follows faces from frame to frame as SORT does (Bewley et al. 2016), without its Kalman filter: every track is moved on by its
- * velocity, then pairs of a track and a face are joined from the best on, by overlap, then by distance. Faces without a
+ * velocity, then pairs of a track and a face are joined from the best on, by overlap, then by distance, then by likeness. Faces without a
  * track begin one; tracks without a face age, and end once they were not seen for `leftAfter` seconds.
  */
 export class Tracker<T> {
@@ -45,17 +45,26 @@ export class Tracker<T> {
 
   /**
    * @param time of the frame, milliseconds
+   * @param unlikeness of a track and the i-th face, from 0 to 1; Infinity where they are two, undefined where nobody knows. Two that
+   * are alike are joined however far apart they are, and rather than two that are near and not alike.
    * @returns each face's track, in the order of the faces, and the tracks that ended
    */
-  update(boxes: readonly Box[], time: number): { tracks: Track<T>[]; ended: Track<T>[] } {
+  update(boxes: readonly Box[], time: number, unlikeness: (about: T, i: number) => number | undefined = () => undefined): { tracks: Track<T>[]; ended: Track<T>[] } {
     const ended = this.expire(time);
     const expected = this.#tracks.map((track) => moved(track, time - track.last));
-    const pairs = boxes.flatMap((box, i) => expected.map((place, j) => ({ i, j, cost: cost(place, box) }))).filter(({ cost }) => cost < Infinity);
+    const pairs = boxes.flatMap((box, i) =>
+      expected.map((place, j) => {
+        const near = cost(place, box);
+        const unlike = unlikeness(this.#tracks[j]!.about, i);
+        if (near < Infinity) return { i, j, cost: unlike === Infinity ? 2 + near : near };
+        return { i, j, cost: 2 + (unlike ?? Infinity) };
+      }),
+    );
     pairs.sort((a, b) => a.cost - b.cost);
     const trackOf = new Map<number, Track<T>>();
     const taken = new Set<number>();
-    for (const { i, j } of pairs) {
-      if (trackOf.has(i) || taken.has(j)) continue;
+    for (const { i, j, cost } of pairs) {
+      if (cost === Infinity || trackOf.has(i) || taken.has(j)) continue;
       taken.add(j);
       trackOf.set(i, this.#tracks[j]!);
     }
