@@ -1,0 +1,109 @@
+import { useEffect, useState } from 'preact/hooks';
+import { EventItem } from './event-item';
+import { PauseButton } from './live';
+import { ask, query, type ApiError } from '../api';
+import { Empty, Failed, Loading } from '../parts/states';
+import { cameras, eventStream, events as newest, paused } from '../state';
+import type { EventType, ServiceEvent } from '../types';
+import { EVENT_WORDS } from '../words';
+
+const PAGE = 50;
+
+export function EventsView() {
+  const [camera, setCamera] = useState('');
+  const [type, setType] = useState('');
+  const { events, error, more, loadMore, busy } = useEvents(camera, type);
+  const state = eventStream.value;
+  return (
+    <>
+      <div class="title">
+        <h1 tabIndex={-1}>Events</h1>
+        <PauseButton />
+      </div>
+      <form class="filters" onSubmit={(event) => event.preventDefault()} aria-label="Which events">
+        <label>
+          Camera
+          <select value={camera} onChange={(event) => setCamera(event.currentTarget.value)}>
+            <option value="">All cameras</option>
+            {[...cameras.value].map(([id, watched]) => (
+              <option key={id} value={id}>
+                {watched.camera.value.name}
+              </option>
+            ))}
+          </select>
+        </label>
+        <label>
+          What
+          <select value={type} onChange={(event) => setType(event.currentTarget.value)}>
+            <option value="">Everything</option>
+            {Object.entries(EVENT_WORDS).map(([each, words]) => (
+              <option key={each} value={each}>
+                {words}
+              </option>
+            ))}
+          </select>
+        </label>
+      </form>
+      {state?.open === false && (
+        <p class="notice" role="status">
+          New events do not come at the moment: {state.reason}. They are fetched once the service answers again.
+        </p>
+      )}
+      {error && <Failed title="The events could not be loaded" reason={error.message} retry={loadMore} />}
+      {events === undefined ? (
+        !error && <Loading what="events" />
+      ) : events.length === 0 ? (
+        <Empty title="No such event">As soon as something happens, it is listed here.</Empty>
+      ) : (
+        <section class="card" aria-label="Events, the newest first">
+          <ol class="event-list">
+            {events.map((event) => (
+              <EventItem key={event.id} event={event} />
+            ))}
+          </ol>
+        </section>
+      )}
+      {more && (
+        <p class="centre">
+          <button type="button" onClick={loadMore} disabled={busy}>
+            Show older events
+          </button>
+        </p>
+      )}
+    </>
+  );
+}
+
+/** The events of a filter: those that the service has, and in front of them those that happen. */
+function useEvents(camera: string, type: string) {
+  const [loaded, setLoaded] = useState<readonly ServiceEvent[]>();
+  const [more, setMore] = useState(false);
+  const [error, setError] = useState<ApiError>();
+  const [busy, setBusy] = useState(false);
+  const [shown, setShown] = useState(newest.peek());
+  if (!paused.value && shown !== newest.value) setShown(newest.value);
+
+  const load = async (before: readonly ServiceEvent[], signal?: AbortSignal) => {
+    setBusy(true);
+    try {
+      const filter = { camera, type: type as EventType, before: before.at(-1)?.sequence, limit: PAGE };
+      const page = await ask<{ events: ServiceEvent[] }>(`v1/events${query(filter)}`, signal ? { signal } : {});
+      setLoaded([...before, ...page.events]);
+      setMore(page.events.length === PAGE);
+      setError(undefined);
+    } catch (failure) {
+      if (!signal?.aborted) setError(failure as ApiError);
+    }
+    if (!signal?.aborted) setBusy(false);
+  };
+  useEffect(() => {
+    const end = new AbortController();
+    setLoaded(undefined);
+    void load([], end.signal);
+    return () => end.abort();
+  }, [camera, type]);
+
+  const top = loaded?.[0]?.sequence ?? 0;
+  const happened = shown.filter((event) => event.sequence > top && (camera === '' || event.camera === camera) && (type === '' || event.type === type));
+  return { events: loaded && [...happened, ...loaded], error, more, busy, loadMore: () => void load(loaded ?? []) };
+}
