@@ -1,6 +1,7 @@
 import { SetupError } from './errors.mjs'
 import { findCommand } from './paths.mjs'
 import { output, run } from './run.mjs'
+import { osRelease } from './system.mjs'
 
 // What a fresh Debian with Node, Python, a compiler, CMake and ninja still lacks; what each is for.
 const ALWAYS = ['ca-certificates'] // pip and apt over https
@@ -22,6 +23,8 @@ const FOR_TESTS = [
   'vlc-plugin-base',
   'ffmpeg', // makes that camera's film, and reads it
 ]
+// The browser of the page's tests, which are skipped without one; Ubuntu has none outside snap.
+if (osRelease().ID === 'debian') FOR_TESTS.push('chromium')
 // For the optional step opencv.
 const FOR_OPENCV = ['libopencv-dev']
 // Looked for as commands, because a user may have newer ones than the distribution's.

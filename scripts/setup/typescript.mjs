@@ -3,8 +3,19 @@ import { join } from 'node:path'
 import { fileStates, filesBelow, readJson } from './fingerprint.mjs'
 import { run } from './run.mjs'
 
-// Each after those whose types it needs.
-const PROJECTS = ['.', 'packages/service']
+// Each after those whose types it needs: what it is made of, and the commands that compile it.
+const TSC = 'node_modules/typescript/bin/tsc'
+const PROJECTS = [
+  { folder: '.', sources: ['lib'], commands: [[TSC, '-p', 'tsconfig.json']] },
+  { folder: 'packages/service', sources: ['lib'], commands: [[TSC, '-p', 'packages/service/tsconfig.json']] },
+  {
+    folder: 'packages/service/page',
+    sources: ['src', 'public', 'index.html', 'vite.config.mjs'],
+    // Vite compiles without a look at the types.
+    commands: [[TSC, '-p', 'packages/service/page/tsconfig.json'], ['node_modules/vite/bin/vite.js', 'build', '--logLevel', 'warn', 'packages/service/page']],
+  },
+]
+const OUTPUTS = ['dist', 'packages/service/dist']
 
 export const typescript = {
   name: 'typescript',
@@ -22,16 +33,12 @@ export const typescript = {
     const before = readJson(stampPath(folder)) ?? []
     // What was compiled from a file that is gone must not be found any more.
     if (before.some((state) => !existsSync(state.split(' ')[0]))) {
-      for (const project of PROJECTS) rmSync(join(folder, project, 'dist'), { recursive: true, force: true })
+      for (const output of OUTPUTS) rmSync(join(folder, output), { recursive: true, force: true })
     }
     const now = states(folder)
     for (const project of PROJECTS) {
-      progress.update(`compiling ${join(project, 'lib')}`)
-      await run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', join(project, 'tsconfig.json')], {
-        cwd: folder,
-        log: context.log,
-        environment: context.environment,
-      })
+      progress.update(`compiling ${join(project.folder, project.sources[0])}`)
+      for (const command of project.commands) await run(process.execPath, command, { cwd: folder, log: context.log, environment: context.environment })
     }
     writeFileSync(stampPath(folder), JSON.stringify(now))
     return 'compiled'
@@ -41,9 +48,6 @@ export const typescript = {
 const stampPath = (folder) => join(folder, 'dist/.setup.json')
 
 function states(folder) {
-  const files = PROJECTS.flatMap((project) => {
-    const sources = filesBelow(join(folder, project, 'lib')).filter((file) => /\.m?ts$/.test(file))
-    return [...sources, join(folder, project, 'tsconfig.json')]
-  })
+  const files = PROJECTS.flatMap(({ folder: project, sources }) => [...sources, 'tsconfig.json'].flatMap((source) => filesBelow(join(folder, project, source))))
   return fileStates([...files, join(folder, 'package-lock.json')])
 }

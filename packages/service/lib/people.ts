@@ -48,9 +48,17 @@ export class People {
     return new People(await Gallery.open(file, { recognizer, ...(threshold === undefined ? {} : { threshold }) }));
   }
 
-  async list({ limit, cursor }: { limit: number; cursor?: string | undefined }): Promise<{ items: PersonInfo[]; next?: string }> {
-    const { items, next } = await this.#gallery.list({ limit, ...(cursor === undefined ? {} : { cursor }) });
-    return { items: items.map(personInfo), ...(next === undefined ? {} : { next }) };
+  /** @param search only names with this in them; whole pages of the gallery are looked through, so there may be more than the limit */
+  async list({ limit, cursor, search = '' }: { limit: number; cursor?: string | undefined; search?: string | undefined }): Promise<{ items: PersonInfo[]; next?: string }> {
+    const wanted = plain(search);
+    const found: PersonInfo[] = [];
+    let next = cursor;
+    do {
+      const page = await this.#gallery.list({ limit, ...(next === undefined ? {} : { cursor: next }) });
+      found.push(...page.items.filter(({ name }) => plain(name).includes(wanted)).map(personInfo));
+      next = page.next;
+    } while (next !== undefined && found.length < limit);
+    return { items: found, ...(next === undefined ? {} : { next }) };
   }
 
   async count(): Promise<number> {
@@ -118,6 +126,11 @@ export class People {
   close(): Promise<void> {
     return this.#gallery.close();
   }
+}
+
+/** A name as it is searched: without accents and capital letters. */
+function plain(text: string): string {
+  return text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase();
 }
 
 function personInfo({ id, name, faces, metadata, created, updated }: ListedPerson): PersonInfo {

@@ -29,9 +29,10 @@ export const cameraRoutes: Routes = (app, { cameras, hub, streams }) => {
     { config, schema: { tags, summary: 'The newest frame that was looked at', params: IdParams, response: { 200: Picture('image/jpeg'), ...failures } } },
     async ({ params }, reply) => {
       const camera = find(params.id);
+      const { live } = camera; // of the frame that is asked for in the same moment: the boxes for exactly this picture
       const frame = await camera.jpeg();
       if (!frame) throw new HttpError(404, 'ERR_NO_FRAME', 'there is no frame yet');
-      return reply.type('image/jpeg').header('cache-control', 'no-store').header('x-frame', camera.live?.frame ?? 0).send(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength));
+      return reply.type('image/jpeg').header('cache-control', 'no-store').header('x-frame', live?.frame ?? 0).send(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength));
     },
   );
 

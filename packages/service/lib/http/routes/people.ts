@@ -20,7 +20,11 @@ export const peopleRoutes: Routes = (app, { config: { http }, people, cameras })
       schema: {
         tags,
         summary: 'People, in the order of their names',
-        querystring: Query({ limit: Limit, cursor: Type.Optional(Type.String({ maxLength: 4096, description: 'what the page before gave as next' })) }),
+        querystring: Query({
+          limit: Limit,
+          cursor: Type.Optional(Type.String({ maxLength: 4096, description: 'what the page before gave as next' })),
+          search: Type.Optional(Type.String({ maxLength: 256, description: 'only names with this in them, accents and capital letters aside; a page may hold more than the limit' })),
+        }),
         response: { 200: Type.Object({ people: Type.Array(Person), next: Type.Optional(Type.String()) }), ...failures },
       },
     },
