@@ -112,10 +112,10 @@ describe.skipIf(program === undefined)('the page (with chromium)', () => {
     await show('live');
     await card('Front door').locator('.face-recognised').getByText('Barack Obama').waitFor({ timeout: 60_000 });
     expect(await card('Front door').locator('.face-label').innerText()).toMatch(/distance 0\.\d\d · face (0|1)\.\d{3}/);
-    expect(await card('Front door').getByRole('img').getAttribute('aria-label')).toBe('Front door: Barack Obama');
+    await card('Front door').getByRole('img', { name: 'Front door: Barack Obama' }).waitFor();
     // The card of the film moves over a plain wall: from its left edge to the box it is always as far.
     const places: { edge: number; box: number }[] = [];
-    await until('boxes were seen on many places', async () => {
+    await until('boxes were seen on the way and at rest', async () => {
       const place = await page.evaluate((wall) => {
         const canvas = document.querySelector<HTMLCanvasElement>('[aria-labelledby=camera-door] canvas')!;
         const box = document.querySelector<HTMLElement>('[aria-labelledby=camera-door] .face');
@@ -127,7 +127,7 @@ describe.skipIf(program === undefined)('the page (with chromium)', () => {
       }, WALL);
       if (place && place.edge > 20) places.push(place);
       const edges = places.map(({ edge }) => edge);
-      return places.length > 10 && Math.max(...edges) - Math.min(...edges) > 60;
+      return Math.max(...edges) > 185 && edges.filter((edge) => edge < 140).length > 3;
     });
     const ways = places.map(({ edge, box }) => box - edge);
     expect(Math.max(...ways) - Math.min(...ways)).toBeLessThan(25);

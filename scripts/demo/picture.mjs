@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import sharp from 'sharp'
 import { projectFolder } from '../setup/paths.mjs'
 import { marking } from './draw.mjs'
+import { figure } from './figure.mjs'
 import { recognise } from './recognise.mjs'
 
 const require = createRequire(import.meta.url)
@@ -39,18 +40,15 @@ function panel({ name, faces, decisions }, i) {
     landmarks: landmarks.map((point) => [x + (point[0] - box.x) * scale, y + (point[1] - box.y) * scale]),
     score,
   }
-  return { face: marking(face, decisions[0]), figure: figure(face.box, name, i) }
+  return { face: marking(face, decisions[0]), figure: backdrop(face.box, name, i) }
 }
 
-function figure({ x, y, width, height }, name, i) {
-  const [left, bottom, middle, chin] = [i * PANEL.width, PANEL.height, x + width / 2, y + height]
+function backdrop(box, name, i) {
+  const [left, bottom] = [i * PANEL.width, PANEL.height]
   const [behind, colour] = COLOURS[i]
-  const body = `M${middle - 140} ${bottom} C${middle - 130} ${chin + 24} ${middle - 70} ${chin + 34} ${middle - 30} ${chin + 12} V${chin - 40}
-    H${middle + 30} V${chin + 12} C${middle + 70} ${chin + 34} ${middle + 130} ${chin + 24} ${middle + 140} ${bottom} Z`
   return (
     `<rect x="${left}" y="0" width="${PANEL.width}" height="${bottom}" fill="${behind}"/>` +
-    `<path d="${body}" fill="${colour}"/>` +
-    `<ellipse cx="${middle}" cy="${y + height * 0.46}" rx="${width * 0.54}" ry="${height * 0.56}" fill="${colour}"/>` +
+    figure(box, bottom, colour) +
     `<path d="${outline(name).path(left + 14, bottom - 14, 15)}" fill="#fff"/>`
   )
 }

@@ -22,11 +22,12 @@ export function App() {
   const signedIn = session.value !== undefined;
   const main = useRef<HTMLElement>(null);
   const first = useRef(true);
+  if (signedOut.value) first.current = false;
   useEffect(() => {
     document.title = signedIn ? `${TITLES[view]} · faiss-vision` : 'faiss-vision';
     // Whoever comes by keyboard goes on where the new view begins; at the first one the browser has its own place.
-    if (!first.current) main.current?.querySelector('h1')?.focus({ preventScroll: true });
-    first.current = !signedIn;
+    if (!first.current && signedIn) main.current?.querySelector('h1')?.focus({ preventScroll: true });
+    if (signedIn) first.current = false;
     scrollTo(0, 0);
   }, [view, route.value.id, signedIn]);
 

@@ -45,6 +45,7 @@ export function follow(path: string, { lastId = '', onMessage, onState, onRefuse
     while (!end.signal.aborted) {
       await visible(end.signal);
       attempt = new AbortController();
+      let reason = 'the service does not answer';
       try {
         const headers: Record<string, string> = { accept: 'text/event-stream' };
         if (lastId !== '') headers['last-event-id'] = lastId;
@@ -58,11 +59,11 @@ export function follow(path: string, { lastId = '', onMessage, onState, onRefuse
       } catch (error) {
         if (end.signal.aborted) return;
         if (error instanceof ApiError && (error.status === 401 || error.status === 403)) return onRefused(error);
-        if (error instanceof ApiError && error.status > 0) onState({ open: false, reason: error.message });
+        if (error instanceof ApiError) reason = error.message;
       }
       if (end.signal.aborted) return;
       if (document.hidden) continue;
-      onState({ open: false, reason: 'the service does not answer' });
+      onState({ open: false, reason });
       failures++;
       const wait = Math.min(LONGEST_WAIT, 500 * 2 ** failures);
       await sleep(wait / 2 + (Math.random() * wait) / 2, end.signal);

@@ -25,6 +25,9 @@ export const eventStream = signal<StreamState | undefined>(undefined);
 export const liveStream = signal<StreamState | undefined>(undefined);
 /** Pictures and lists stand still, for whoever wants to look at them in peace. */
 export const paused = signal(false);
+let held = events.peek();
+/** `events` as the page lists them. */
+export const shownEvents = computed(() => (paused.value ? held : (held = events.value)));
 
 export const may = (scope: Scope) => session.value?.scopes.includes(scope) ?? false;
 export const offline = computed(() => [liveStream.value, eventStream.value].find((state) => state?.open === false));

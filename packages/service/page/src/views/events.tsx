@@ -3,7 +3,7 @@ import { EventItem } from './event-item';
 import { PauseButton } from './live';
 import { ask, query, type ApiError } from '../api';
 import { Empty, Failed, Loading } from '../parts/states';
-import { cameras, eventStream, events as newest, paused } from '../state';
+import { cameras, eventStream, shownEvents } from '../state';
 import type { EventType, ServiceEvent } from '../types';
 import { EVENT_WORDS } from '../words';
 
@@ -80,8 +80,6 @@ function useEvents(camera: string, type: string) {
   const [more, setMore] = useState(false);
   const [error, setError] = useState<ApiError>();
   const [busy, setBusy] = useState(false);
-  const [shown, setShown] = useState(newest.peek());
-  if (!paused.value && shown !== newest.value) setShown(newest.value);
 
   const load = async (before: readonly ServiceEvent[], signal?: AbortSignal) => {
     setBusy(true);
@@ -104,6 +102,6 @@ function useEvents(camera: string, type: string) {
   }, [camera, type]);
 
   const top = loaded?.[0]?.sequence ?? 0;
-  const happened = shown.filter((event) => event.sequence > top && (camera === '' || event.camera === camera) && (type === '' || event.type === type));
+  const happened = shownEvents.value.filter((event) => event.sequence > top && (camera === '' || event.camera === camera) && (type === '' || event.type === type));
   return { events: loaded && [...happened, ...loaded], error, more, busy, loadMore: () => void load(loaded ?? []) };
 }

@@ -3,7 +3,7 @@ import { CameraCard } from './camera';
 import { Icon } from '../parts/icon';
 import { Empty } from '../parts/states';
 import { to } from '../route';
-import { cameras, events, paused } from '../state';
+import { cameras, paused, shownEvents } from '../state';
 
 const SHOWN = 8;
 
@@ -30,11 +30,11 @@ export function LiveView() {
               All events
             </a>
           </header>
-          {events.value.length === 0 ? (
+          {shownEvents.value.length === 0 ? (
             <p class="muted">Nothing has happened yet.</p>
           ) : (
             <ol class="event-list">
-              {events.value.slice(0, SHOWN).map((event) => (
+              {shownEvents.value.slice(0, SHOWN).map((event) => (
                 <EventItem key={event.id} event={event} />
               ))}
             </ol>

@@ -25,7 +25,7 @@ export function PersonView({ id }: { id: string }) {
       {!value && !error && <Loading what="this person" />}
       {value && person && (
         <>
-          <Rename key={person.name} person={person} path={path} onDone={again} />
+          <Rename person={person} path={path} onDone={again} />
           <section class="card" aria-labelledby="faces">
             <header>
               <h2 id="faces">{value.faces.length === 1 ? '1 face' : `${value.faces.length} faces`}</h2>
@@ -63,7 +63,11 @@ export function PersonView({ id }: { id: string }) {
               onDone={() => {
                 setAsking(undefined);
                 if (asking === 'person') location.hash = to('people');
-                else again();
+                else {
+                  again();
+                  // Its button goes away with it.
+                  document.querySelector('h1')?.focus();
+                }
               }}
             />
           )}
@@ -83,11 +87,13 @@ export function faceFigures({ score, box }: Pick<PersonFace, 'score' | 'box'>): 
 function Rename({ person, path, onDone }: { person: Person; path: string; onDone(): void }) {
   const [name, setName] = useState(person.name);
   const [failure, setFailure] = useState<string>();
+  const [done, setDone] = useState('');
   const submit = async (event: Event) => {
     event.preventDefault();
     try {
       await ask(path, { method: 'PATCH', json: { name: name.trim() } });
       setFailure(undefined);
+      setDone(`Renamed to ${name.trim()}`);
       onDone();
     } catch (error) {
       setFailure((error as ApiError).message);
@@ -111,6 +117,9 @@ function Rename({ person, path, onDone }: { person: Person; path: string; onDone
           Rename
         </button>
       </div>
+      <p class="hidden" role="status">
+        {done}
+      </p>
       {failure !== undefined && (
         <p id="rename-failure" class="bad" role="alert">
           {failure}

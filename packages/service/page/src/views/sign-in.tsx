@@ -1,10 +1,12 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { keepToken } from '../api';
 import { begin, signedOut } from '../state';
 
 export function SignIn() {
   const [text, setText] = useState('');
   const [busy, setBusy] = useState(false);
+  const field = useRef<HTMLInputElement>(null);
+  useEffect(() => field.current?.focus(), []);
   const reason = signedOut.value?.reason;
   const submit = async (event: Event) => {
     event.preventDefault();
@@ -22,6 +24,7 @@ export function SignIn() {
       <label for="token">Token</label>
       <input
         id="token"
+        ref={field}
         type="password"
         autocomplete="off"
         spellcheck={false}
