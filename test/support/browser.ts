@@ -39,6 +39,7 @@ export class TestBrowser {
     });
     page.on('request', (request) => this.requests.push(request.url()));
     await page.goto(url);
+    context.setDefaultTimeout(20_000);
     return page;
   }
 

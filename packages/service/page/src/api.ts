@@ -39,8 +39,8 @@ export async function call(path: string, { method = 'GET', json, body, headers =
   const all = new Headers(headers);
   if (token.value !== undefined) all.set('authorization', `Bearer ${token.value}`);
   if (json !== undefined) all.set('content-type', 'application/json');
-  // The service tells a picture by its bytes; a browser may know no type of a file.
-  if (body !== undefined) all.set('content-type', 'application/octet-stream');
+  // The service tells a picture by its bytes, and says what is wrong with them; the browser's guess at a type decides nothing.
+  if (body !== undefined) all.set('content-type', 'image/jpeg');
   const sent = json !== undefined ? JSON.stringify(json) : body;
   let response;
   try {

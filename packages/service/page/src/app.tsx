@@ -58,7 +58,14 @@ export function App() {
 function Page({ view }: { view: View }) {
   const View = PAGES[view];
   // An address that somebody was given may ask for more than their token does.
-  if ((view === 'people' || view === 'enrol') && !may('people')) return <Failed title="People" reason="This token lacks the scope people." />;
+  if ((view === 'people' || view === 'enrol') && !may('people')) {
+    return (
+      <>
+        <h1 tabIndex={-1}>{TITLES[view]}</h1>
+        <Failed title="Not with this token" reason="It lacks the scope people." />
+      </>
+    );
+  }
   return <View />;
 }
 

@@ -7,14 +7,18 @@ interface Props {
   children: ComponentChildren;
 }
 
-/** The browser's own: it keeps the focus inside, ends with Escape, and gives the focus back. */
+/** The browser's own, which keeps the focus inside and ends with Escape. */
 export function Dialog({ title, onClose, children }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => {
     const { current } = dialog;
+    const before = document.activeElement as HTMLElement | null;
     current?.showModal();
-    return () => current?.close();
+    return () => {
+      current?.close();
+      before?.focus();
+    };
   }, []);
   return (
     <dialog ref={dialog} aria-labelledby={id} onCancel={(event) => (event.preventDefault(), onClose())}>

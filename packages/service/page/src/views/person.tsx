@@ -1,4 +1,4 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { ask, type ApiError } from '../api';
 import { useAsk } from '../parts/ask';
 import { Dialog } from '../parts/dialog';
@@ -13,6 +13,10 @@ export function PersonView({ id }: { id: string }) {
   const { value, error, again } = useAsk<{ person: Person; faces: PersonFace[] }>(path);
   const [asking, setAsking] = useState<'person' | PersonFace>();
   const person = value?.person;
+  useEffect(() => {
+    // The focus was on the button of a face that is gone.
+    if (value && document.activeElement === document.body) document.querySelector('h1')?.focus();
+  }, [value]);
   return (
     <>
       <p class="back">
@@ -63,11 +67,7 @@ export function PersonView({ id }: { id: string }) {
               onDone={() => {
                 setAsking(undefined);
                 if (asking === 'person') location.hash = to('people');
-                else {
-                  again();
-                  // Its button goes away with it.
-                  document.querySelector('h1')?.focus();
-                }
+                else again();
               }}
             />
           )}
