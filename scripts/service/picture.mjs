@@ -8,14 +8,13 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { chromium } from 'playwright-core'
 import sharp from 'sharp'
-import { loadConfig, Service } from '../../packages/service/dist/index.js'
+import { loadConfig, openLogs, Service } from '../../packages/service/dist/index.js'
 import { figure } from '../demo/figure.mjs'
 import { findCommand, projectFolder } from '../setup/paths.mjs'
 import { film, FRAME } from './film.mjs'
 
 const require = createRequire(import.meta.url)
 const { photosFolder } = require('../../dist/models/cache')
-const pino = createRequire(join(projectFolder, 'packages/service/package.json'))('pino')
 
 const photo = (name) => join(photosFolder(), 'face_recognition', name)
 const LOOKS = { door: ['#dfe3f0', '#8f9bbd'], office: ['#f1e5d6', '#c0a27c'] } // behind, figure
@@ -33,20 +32,22 @@ try {
     writeFileSync(join(folder, id, 'still.jpg'), jpeg)
     return { id, source: join(folder, id), repeat: true, fps: 5 }
   }
-  const config = {
+  const file = join(folder, 'serve.yaml')
+  const settings = {
     http: { port: 0 },
     data: join(folder, 'data'),
+    logs: { level: 'fatal' },
     models: { depth: { weights: 'seeded' } },
     decision: { frames: 2, unknownFrames: 3 },
     cameras: [
-      { ...(await camera('drive', await sharp(Buffer.from(YARD)).jpeg().toBuffer())), name: 'Drive', depth: true },
       { ...(await camera('door', await still('obama2.jpg'))), name: 'Front door' },
       { ...(await camera('office', await still('biden.jpg'))), name: 'Office' },
+      { ...(await camera('drive', await sharp(Buffer.from(YARD)).jpeg().toBuffer())), name: 'Drive', faces: false, depth: true },
     ],
   }
-  const file = join(folder, 'serve.yaml')
-  writeFileSync(file, JSON.stringify(config))
-  service = await Service.open((await loadConfig(file)).config, pino({ level: 'silent' }))
+  writeFileSync(file, JSON.stringify(settings))
+  const { config } = await loadConfig(file)
+  service = await Service.open(config, openLogs(config.logs))
   const url = await service.start()
   const ask = async (path, body) => (await fetch(new URL(path, url), body && { method: 'POST', body, headers: { 'content-type': 'image/jpeg' } })).json()
   await ask('v1/people?name=Barack%20Obama', readFileSync(photo('obama.jpg')))
@@ -59,7 +60,7 @@ try {
   }
 
   browser = await chromium.launch({ executablePath: findCommand('chromium'), args: ['--no-sandbox', '--disable-gpu'] })
-  const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, colorScheme: 'light', reducedMotion: 'reduce' })
+  const page = await browser.newPage({ viewport: { width: 1280, height: 920 }, colorScheme: 'light', reducedMotion: 'reduce' })
   await page.route('**/v1/cameras/*/frame.jpg', async (route) => {
     const response = await route.fetch()
     const body = figures[new URL(route.request().url()).pathname.split('/')[3]]

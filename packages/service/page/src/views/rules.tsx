@@ -113,8 +113,10 @@ function Audit() {
                 <td data-head="Camera">{cameraName(camera)}</td>
                 <td data-head="Action">{kind}</td>
                 <td data-head="How it ended">
-                  <span class={`end end-${state}`}>{ENDS[state]}</span>
-                  {detail !== null && <span class="muted"> {detail}</span>}
+                  <span>
+                    <span class={`end end-${state}`}>{ENDS[state]}</span>
+                    {detail !== null && <span class="muted"> {detail}</span>}
+                  </span>
                 </td>
               </tr>
             ))}

@@ -19,7 +19,7 @@ export function VerdictList({ attempts }: { attempts: readonly Attempt[] }) {
   return (
     <>
       <p class="hidden" role="status">
-        {newest && `${newest.title}: ${newest.enrolled ? 'enrolled' : `not enrolled, ${newest.refused!.message}`}`}
+        {newest && `${newest.title}: ${newest.refused ? `not enrolled, ${why(newest.refused)}` : 'enrolled'}`}
       </p>
       {attempts.length > 0 && (
         <section class="card" aria-labelledby="verdicts">
@@ -33,6 +33,11 @@ export function VerdictList({ attempts }: { attempts: readonly Attempt[] }) {
       )}
     </>
   );
+}
+
+/** The gallery begins with what it calls the photo, whose name stands above. */
+function why({ message }: ApiError): string {
+  return message.replace(/^image: /, '');
 }
 
 function Verdict({ attempt: { title, file, enrolled, refused } }: { attempt: Attempt }) {
@@ -55,7 +60,7 @@ function Verdict({ attempt: { title, file, enrolled, refused } }: { attempt: Att
         {refused && (
           <>
             <p class="bad">
-              <Icon name="cross" /> Not enrolled: {refused.message}
+              <Icon name="cross" /> Not enrolled: {why(refused)}
             </p>
             <Measured failure={refused.failure} />
           </>
