@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Page } from 'playwright-core';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -122,6 +123,12 @@ describe.skipIf(program === undefined)('the page (with chromium)', () => {
     await card('Front door').locator('.face-recognised').getByText('Barack Obama').waitFor({ timeout: 60_000 });
     expect(await card('Front door').locator('.face-label').innerText()).toMatch(/distance 0\.\d\d · face (0|1)\.\d{3}/);
     await card('Front door').getByRole('img', { name: 'Front door: Barack Obama' }).waitFor();
+    // As over a slow line: while a picture is on its way, newer ones are looked at.
+    await page.route('**/door/frame.jpg', async (route) => {
+      const response = await route.fetch();
+      await sleep(400);
+      await route.fulfill({ response }).catch(() => {});
+    });
     // The card of the film moves over a plain wall: from its left edge to the box it is always as far.
     const places: { edge: number; box: number }[] = [];
     await until('boxes were seen on the way and at rest', async () => {
@@ -136,10 +143,11 @@ describe.skipIf(program === undefined)('the page (with chromium)', () => {
       }, WALL);
       if (place && place.edge > 20) places.push(place);
       const edges = places.map(({ edge }) => edge);
-      return Math.max(...edges) > 185 && edges.filter((edge) => edge < 140).length > 3;
+      return Math.max(...edges) > 185 && edges.filter((edge) => edge < 140).length > 0;
     });
     const ways = places.map(({ edge, box }) => box - edge);
     expect(Math.max(...ways) - Math.min(...ways)).toBeLessThan(25);
+    await page.unroute('**/door/frame.jpg');
   });
 
   it('lights up when something is near, and tells of it', async () => {
@@ -271,6 +279,7 @@ describe.skipIf(program === undefined)('the page (with chromium)', () => {
 
   it('goes on after the service was away, and misses no event', async () => {
     await show('events');
+    await page.locator('.event').first().waitFor();
     await service.stop('SIGKILL');
     await page.getByRole('status').getByText('Reconnecting').waitFor();
     await service.start();

@@ -72,7 +72,7 @@ try {
   await page.locator('.coverage').waitFor()
   await sleep(1500)
   const path = join(projectFolder, 'docs/page.png')
-  const { size } = await sharp(await page.screenshot()).png({ palette: true, colours: 128, effort: 10 }).toFile(path)
+  const { size } = await sharp(await page.screenshot({ fullPage: true })).png({ palette: true, colours: 128, effort: 10 }).toFile(path)
   console.log(`${path}: ${size} bytes`)
 } finally {
   await browser?.close()

@@ -1,10 +1,11 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { EventItem } from './event-item';
 import { PauseButton } from './live';
-import { ask, query, type ApiError } from '../api';
+import { ask, query } from '../api';
+import { usePages } from '../parts/pages';
 import { Empty, Failed, Loading } from '../parts/states';
 import { cameras, eventStream, shownEvents } from '../state';
-import type { EventType, ServiceEvent } from '../types';
+import type { ServiceEvent } from '../types';
 import { EVENT_WORDS } from '../words';
 
 const PAGE = 50;
@@ -76,32 +77,12 @@ export function EventsView() {
 
 /** The events of a filter: those that the service has, and in front of them those that happen. */
 function useEvents(camera: string, type: string) {
-  const [loaded, setLoaded] = useState<readonly ServiceEvent[]>();
-  const [more, setMore] = useState(false);
-  const [error, setError] = useState<ApiError>();
-  const [busy, setBusy] = useState(false);
-
-  const load = async (before: readonly ServiceEvent[], signal?: AbortSignal) => {
-    setBusy(true);
-    try {
-      const filter = { camera, type: type as EventType, before: before.at(-1)?.sequence, limit: PAGE };
-      const page = await ask<{ events: ServiceEvent[] }>(`v1/events${query(filter)}`, signal ? { signal } : {});
-      setLoaded([...before, ...page.events]);
-      setMore(page.events.length === PAGE);
-      setError(undefined);
-    } catch (failure) {
-      if (!signal?.aborted) setError(failure as ApiError);
-    }
-    if (!signal?.aborted) setBusy(false);
-  };
-  useEffect(() => {
-    const end = new AbortController();
-    setLoaded(undefined);
-    void load([], end.signal);
-    return () => end.abort();
-  }, [camera, type]);
-
-  const top = loaded?.[0]?.sequence ?? 0;
+  const { all, error, busy, more } = usePages<{ events: readonly ServiceEvent[]; more: boolean }>(`${camera} ${type}`, async (before, signal) => {
+    const filter = { camera, type, before: before?.events.at(-1)?.sequence, limit: PAGE };
+    const { events } = await ask<{ events: ServiceEvent[] }>(`v1/events${query(filter)}`, { signal });
+    return { events: [...(before?.events ?? []), ...events], more: events.length === PAGE };
+  });
+  const top = all?.events[0]?.sequence ?? 0;
   const happened = shownEvents.value.filter((event) => event.sequence > top && (camera === '' || event.camera === camera) && (type === '' || event.type === type));
-  return { events: loaded && [...happened, ...loaded], error, more, busy, loadMore: () => void load(loaded ?? []) };
+  return { events: all && [...happened, ...all.events], error, more: all?.more ?? false, busy, loadMore: more };
 }

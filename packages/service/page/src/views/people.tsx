@@ -1,5 +1,6 @@
-import { useEffect, useState } from 'preact/hooks';
-import { ask, query, type ApiError } from '../api';
+import { useState } from 'preact/hooks';
+import { ask, query } from '../api';
+import { usePages } from '../parts/pages';
 import { Empty, Failed, Loading } from '../parts/states';
 import { Time } from '../parts/time';
 import { route, to } from '../route';
@@ -21,7 +22,15 @@ export function PeopleView() {
 
 function PeopleList() {
   const [text, setText] = useState('');
-  const { people, next, error, load, busy } = usePeople(text);
+  const { all, error, busy, more } = usePages<Page>(
+    text.trim(),
+    async (before, signal) => {
+      const page = await ask<Page>(`v1/people${query({ limit: PAGE, search: text.trim(), cursor: before?.next })}`, { signal });
+      return { ...page, people: [...(before?.people ?? []), ...page.people] };
+    },
+    text === '' ? 0 : TYPING,
+  );
+  const people = all?.people;
   return (
     <>
       <div class="title">
@@ -36,7 +45,7 @@ function PeopleList() {
           <input type="search" value={text} autocomplete="off" onInput={(event) => setText(event.currentTarget.value)} />
         </label>
       </form>
-      {error && <Failed title="The people could not be loaded" reason={error.message} retry={load} />}
+      {error && <Failed title="The people could not be loaded" reason={error.message} retry={more} />}
       {people === undefined && !error && <Loading what="people" />}
       {people?.length === 0 && (
         <Empty title={text === '' ? 'Nobody is enrolled yet' : 'Nobody has such a name'}>
@@ -55,40 +64,13 @@ function PeopleList() {
           ))}
         </ul>
       )}
-      {next !== undefined && (
+      {all?.next !== undefined && (
         <p class="centre">
-          <button type="button" onClick={load} disabled={busy}>
+          <button type="button" onClick={more} disabled={busy}>
             Show more people
           </button>
         </p>
       )}
     </>
   );
-}
-
-/** People whose names have this in them, a page more with each `load`. */
-function usePeople(search: string) {
-  const [page, setPage] = useState<Page>();
-  const [error, setError] = useState<ApiError>();
-  const [busy, setBusy] = useState(false);
-  const load = async (before: Page | undefined, signal?: AbortSignal) => {
-    setBusy(true);
-    try {
-      const answer = await ask<Page>(`v1/people${query({ limit: PAGE, search: search.trim(), cursor: before?.next })}`, signal ? { signal } : {});
-      setPage({ ...answer, people: [...(before?.people ?? []), ...answer.people] });
-      setError(undefined);
-    } catch (failure) {
-      if (!signal?.aborted) setError(failure as ApiError);
-    }
-    if (!signal?.aborted) setBusy(false);
-  };
-  useEffect(() => {
-    const end = new AbortController();
-    const timer = setTimeout(() => void load(undefined, end.signal), search === '' ? 0 : TYPING);
-    return () => {
-      clearTimeout(timer);
-      end.abort();
-    };
-  }, [search]);
-  return { people: page?.people, next: page?.next, error, busy, load: () => void load(page) };
 }
