@@ -23,7 +23,7 @@ export function usePages<T>(key: string, load: (before: T | undefined, signal: A
     }
     setBusy(false);
   };
-  const retry = error !== undefined && offline.value === undefined;
+  const online = offline.value === undefined;
   useEffect(() => {
     const end = new AbortController();
     const timer = setTimeout(() => void run(undefined, end.signal), pause);
@@ -31,6 +31,9 @@ export function usePages<T>(key: string, load: (before: T | undefined, signal: A
       clearTimeout(timer);
       end.abort();
     };
-  }, [key, retry]);
+  }, [key]);
+  useEffect(() => {
+    if (online && error && all === undefined) void run(undefined);
+  }, [online]);
   return { all, error, busy, more: () => void run(all) };
 }
