@@ -49,13 +49,18 @@ try {
   const { config } = await loadConfig(file)
   service = await Service.open(config, openLogs(config.logs))
   const url = await service.start()
-  const ask = async (path, body) => (await fetch(new URL(path, url), body && { method: 'POST', body, headers: { 'content-type': 'image/jpeg' } })).json()
+  const ask = async (path, body) => {
+    const response = await fetch(new URL(path, url), { method: 'POST', body, headers: { 'content-type': 'image/jpeg' } })
+    return response.json()
+  }
   await ask('v1/people?name=Barack%20Obama', readFileSync(photo('obama.jpg')))
 
   const figures = {}
   for (const [id, [behind, colour]] of Object.entries(LOOKS)) {
     const { faces } = await ask('v1/faces?maxFaces=1', readFileSync(join(folder, id, 'still.jpg')))
-    const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${FRAME.width}" height="${FRAME.height}"><rect width="100%" height="100%" fill="${behind}"/>${figure(faces[0].box, FRAME.height, colour)}</svg>`
+    const svg =
+      `<svg xmlns="http://www.w3.org/2000/svg" width="${FRAME.width}" height="${FRAME.height}">` +
+      `<rect width="100%" height="100%" fill="${behind}"/>${figure(faces[0].box, FRAME.height, colour)}</svg>`
     figures[id] = await sharp(Buffer.from(svg)).jpeg({ quality: 95 }).toBuffer()
   }
 

@@ -12,7 +12,10 @@ const PROJECTS = [
     folder: 'packages/service/page',
     sources: ['src', 'public', 'index.html', 'vite.config.mjs'],
     // Vite compiles without a look at the types.
-    commands: [[TSC, '-p', 'packages/service/page/tsconfig.json'], ['node_modules/vite/bin/vite.js', 'build', '--logLevel', 'warn', 'packages/service/page']],
+    commands: [
+      [TSC, '-p', 'packages/service/page/tsconfig.json'],
+      ['node_modules/vite/bin/vite.js', 'build', '--logLevel', 'warn', 'packages/service/page'],
+    ],
   },
 ]
 const OUTPUTS = ['dist', 'packages/service/dist']
@@ -38,7 +41,9 @@ export const typescript = {
     const now = states(folder)
     for (const project of PROJECTS) {
       progress.update(`compiling ${join(project.folder, project.sources[0])}`)
-      for (const command of project.commands) await run(process.execPath, command, { cwd: folder, log: context.log, environment: context.environment })
+      for (const command of project.commands) {
+        await run(process.execPath, command, { cwd: folder, log: context.log, environment: context.environment })
+      }
     }
     writeFileSync(stampPath(folder), JSON.stringify(now))
     return 'compiled'
@@ -48,6 +53,7 @@ export const typescript = {
 const stampPath = (folder) => join(folder, 'dist/.setup.json')
 
 function states(folder) {
-  const files = PROJECTS.flatMap(({ folder: project, sources }) => [...sources, 'tsconfig.json'].flatMap((source) => filesBelow(join(folder, project, source))))
+  const paths = PROJECTS.flatMap((project) => [...project.sources, 'tsconfig.json'].map((source) => join(folder, project.folder, source)))
+  const files = paths.flatMap(filesBelow)
   return fileStates([...files, join(folder, 'package-lock.json')])
 }

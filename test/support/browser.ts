@@ -6,7 +6,7 @@ import { findProgram } from './wait.js';
 /** Debian's browser. */
 export const program = findProgram('chromium');
 
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+const FLAGS = ['no-sandbox', 'disable-gpu', 'disable-quic', 'no-first-run', 'disable-background-networking', 'disable-component-update', 'disable-sync'];
 const AXE = readFileSync(join(__dirname, '../../node_modules/axe-core/axe.min.js'), 'utf8');
 
 export interface Violation {
@@ -26,7 +26,7 @@ export class TestBrowser {
   }
 
   static async start(): Promise<TestBrowser> {
-    return new TestBrowser(await chromium.launch({ executablePath: program!, headless: true, args: FLAGS }));
+    return new TestBrowser(await chromium.launch({ executablePath: program!, headless: true, args: FLAGS.map((flag) => `--${flag}`) }));
   }
 
   async open(url: string, options: BrowserContextOptions = {}): Promise<Page> {

@@ -49,7 +49,8 @@ export class People {
   }
 
   /** @param search only names with this in them; whole pages of the gallery are looked through, so there may be more than the limit */
-  async list({ limit, cursor, search = '' }: { limit: number; cursor?: string | undefined; search?: string | undefined }): Promise<{ items: PersonInfo[]; next?: string }> {
+  async list(query: { limit: number; cursor?: string | undefined; search?: string | undefined }): Promise<{ items: PersonInfo[]; next?: string }> {
+    const { limit, cursor, search = '' } = query;
     const wanted = plain(search);
     const found: PersonInfo[] = [];
     let next = cursor;

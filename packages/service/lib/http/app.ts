@@ -100,8 +100,9 @@ export async function buildApp(context: Context): Promise<App> {
   refuse();
   if (existsSync(PAGE)) {
     // Vite names what is in assets/ by its content; everything else is asked for anew.
-    const setHeaders = (response: SetHeadersResponse, path: string) =>
-      void response.setHeader('cache-control', path.startsWith(join(PAGE, 'assets')) ? 'public, max-age=31536000, immutable' : 'no-cache');
+    const setHeaders = (response: SetHeadersResponse, path: string) => {
+      response.setHeader('cache-control', path.startsWith(join(PAGE, 'assets')) ? 'public, max-age=31536000, immutable' : 'no-cache');
+    };
     await app.register(serveStatic, { root: PAGE, prefix: '/', wildcard: false, cacheControl: false, setHeaders });
   }
   await app.ready();

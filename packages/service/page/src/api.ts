@@ -44,7 +44,13 @@ export async function call(path: string, { method = 'GET', json, body, headers =
   const sent = json !== undefined ? JSON.stringify(json) : body;
   let response;
   try {
-    response = await fetch(path, { method, headers: all, credentials: 'omit', ...(sent === undefined ? {} : { body: sent }), ...(signal ? { signal } : {}) });
+    response = await fetch(path, {
+      method,
+      headers: all,
+      credentials: 'omit',
+      ...(sent === undefined ? {} : { body: sent }),
+      ...(signal ? { signal } : {}),
+    });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError(0, { code: 'ERR_UNREACHABLE', message: 'the service does not answer' });

@@ -15,7 +15,14 @@ import { SignIn } from './views/sign-in';
 const TITLES: Record<View, string> = { live: 'Live', events: 'Events', people: 'People', enrol: 'Enrol somebody', rules: 'Rules', health: 'Health' };
 /** What the navigation offers; the others are reached from these. */
 const PLACES = ['live', 'events', 'people', 'rules', 'health'] as const;
-const PAGES: Record<View, () => preact.JSX.Element> = { live: LiveView, events: EventsView, people: PeopleView, enrol: EnrolView, rules: RulesView, health: HealthView };
+const PAGES: Record<View, () => preact.JSX.Element> = {
+  live: LiveView,
+  events: EventsView,
+  people: PeopleView,
+  enrol: EnrolView,
+  rules: RulesView,
+  health: HealthView,
+};
 
 export function App() {
   const { view } = route.value;

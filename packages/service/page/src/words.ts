@@ -52,7 +52,10 @@ export function picture(camera: string, live: Live | undefined): string {
   return `${camera}: ${live.faces.map(faceName).join(', ')}`;
 }
 
-const DAYS: Record<string, string> = { mon: 'Monday', tue: 'Tuesday', wed: 'Wednesday', thu: 'Thursday', fri: 'Friday', sat: 'Saturday', sun: 'Sunday' };
+const DAYS: Record<string, string> = {
+  mon: 'Monday', tue: 'Tuesday', wed: 'Wednesday',
+  thu: 'Thursday', fri: 'Friday', sat: 'Saturday', sun: 'Sunday',
+};
 const WHEN: Record<EventType, (people: string) => string> = {
   recognised: (people) => `${people} is recognised`,
   unknown: () => 'an unknown face is seen',

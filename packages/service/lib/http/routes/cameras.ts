@@ -32,7 +32,8 @@ export const cameraRoutes: Routes = (app, { cameras, hub, streams }) => {
       const { live } = camera; // of the frame that is asked for in the same moment: the boxes for exactly this picture
       const frame = await camera.jpeg();
       if (!frame) throw new HttpError(404, 'ERR_NO_FRAME', 'there is no frame yet');
-      return reply.type('image/jpeg').header('cache-control', 'no-store').header('x-frame', live?.frame ?? 0).send(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength));
+      void reply.type('image/jpeg').header('cache-control', 'no-store').header('x-frame', live?.frame ?? 0);
+      return reply.send(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength));
     },
   );
 

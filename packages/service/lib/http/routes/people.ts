@@ -23,7 +23,7 @@ export const peopleRoutes: Routes = (app, { config: { http }, people, cameras })
         querystring: Query({
           limit: Limit,
           cursor: Type.Optional(Type.String({ maxLength: 4096, description: 'what the page before gave as next' })),
-          search: Type.Optional(Type.String({ maxLength: 256, description: 'only names with this in them, accents and capital letters aside; a page may hold more than the limit' })),
+          search: Type.Optional(Type.String({ maxLength: 256, description: 'names with this in them, accents and case aside; a page may exceed the limit' })),
         }),
         response: { 200: Type.Object({ people: Type.Array(Person), next: Type.Optional(Type.String()) }), ...failures },
       },

@@ -1,6 +1,7 @@
 const DAY_TIME = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
-const DATE_TIME = new Intl.DateTimeFormat(undefined, { year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
-const DATE = new Intl.DateTimeFormat(undefined, { year: 'numeric', month: 'short', day: 'numeric' });
+const DAY = { year: 'numeric', month: 'short', day: 'numeric' } as const;
+const DATE_TIME = new Intl.DateTimeFormat(undefined, { ...DAY, hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const DATE = new Intl.DateTimeFormat(undefined, DAY);
 
 /** A moment: the time for today, the date as well for other days. `day`: the date alone. */
 export function Time({ at, day = false }: { at: string; day?: boolean }) {

@@ -71,7 +71,9 @@ export function EnrolView() {
           onInput={(event) => setName(event.currentTarget.value)}
         />
         <p id="enrol-name-note" class={wanted && asked === '' ? 'bad' : 'muted small'} role={wanted && asked === '' ? 'alert' : undefined}>
-          {wanted && asked === '' ? 'Whose face is it? Write the name first, then choose again.' : 'Somebody of that name who is enrolled already gets another face.'}
+          {wanted && asked === ''
+            ? 'Whose face is it? Write the name first, then choose again.'
+            : 'Somebody of that name who is enrolled already gets another face.'}
         </p>
       </section>
       <div class="enrol">

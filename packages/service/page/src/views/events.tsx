@@ -83,6 +83,7 @@ function useEvents(camera: string, type: string) {
     return { events: [...(before?.events ?? []), ...events], more: events.length === PAGE };
   });
   const top = all?.events[0]?.sequence ?? 0;
-  const happened = shownEvents.value.filter((event) => event.sequence > top && (camera === '' || event.camera === camera) && (type === '' || event.type === type));
+  const wanted = (event: ServiceEvent) => (camera === '' || event.camera === camera) && (type === '' || event.type === type);
+  const happened = shownEvents.value.filter((event) => event.sequence > top && wanted(event));
   return { events: all && [...happened, ...all.events], error, more: all?.more ?? false, busy, loadMore: more };
 }

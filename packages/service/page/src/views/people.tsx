@@ -49,7 +49,9 @@ function PeopleList() {
       {people === undefined && !error && <Loading what="people" />}
       {people?.length === 0 && (
         <Empty title={text === '' ? 'Nobody is enrolled yet' : 'Nobody has such a name'}>
-          {text === '' ? 'Whoever is enrolled with a photo is recognised at the cameras.' : 'Names are compared without regard to accents and capital letters.'}
+          {text === ''
+            ? 'Whoever is enrolled with a photo is recognised at the cameras.'
+            : 'Names are compared without regard to accents and capital letters.'}
         </Empty>
       )}
       {people !== undefined && people.length > 0 && (
