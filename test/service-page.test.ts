@@ -247,6 +247,7 @@ describe.skipIf(program === undefined)('the page (with chromium)', () => {
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'People', exact: true }).waitFor();
     expect(await focused()).toBe('People');
+    await page.getByRole('link', { name: 'Barack Obama' }).waitFor();
     const seen = new Set<string | undefined>();
     for (let i = 0; i < 12; i++) {
       await page.keyboard.press('Tab');
