@@ -102,7 +102,7 @@ describe.skipIf(program === undefined)('the page (with chromium)', () => {
     const wall = await plain('#8a9099');
     await drop(zone, 'nameless.jpg', wall);
     await page.getByRole('alert').getByText('Whose face is it?').waitFor();
-    await page.getByLabel('Name').fill('Barack Obama');
+    await page.getByLabel('Name', { exact: true }).fill('Barack Obama');
     await drop(zone, 'wall.jpg', wall);
     const verdict = (title: string) => page.getByRole('listitem').filter({ hasText: title });
     await verdict('wall.jpg').getByText(/Not enrolled: .*face/).waitFor();
@@ -197,10 +197,10 @@ describe.skipIf(program === undefined)('the page (with chromium)', () => {
     await page.getByRole('searchbox').fill('BÍD');
     await page.getByRole('link', { name: 'Barack Obama' }).waitFor({ state: 'detached' });
     await page.getByRole('link', { name: 'Joe Biden' }).click();
-    await page.getByLabel('Name').fill('J. Biden');
+    await page.getByLabel('Name', { exact: true }).fill('J. Biden');
     await page.getByRole('button', { name: 'Rename' }).click();
     await page.getByRole('heading', { name: 'J. Biden', level: 1 }).waitFor();
-    await page.getByLabel('Name').fill('Barack Obama');
+    await page.getByLabel('Name', { exact: true }).fill('Barack Obama');
     await page.getByRole('button', { name: 'Rename' }).click();
     await page.getByRole('alert').waitFor();
     await page.getByRole('button', { name: 'Forget J. Biden' }).click();
@@ -217,7 +217,7 @@ describe.skipIf(program === undefined)('the page (with chromium)', () => {
 
   it('enrols from what a camera shows', async () => {
     await show('enrol?camera=door');
-    await page.getByLabel('Name').fill('Barack Obama');
+    await page.getByLabel('Name', { exact: true }).fill('Barack Obama');
     await until('the face at the door is enrolled', async () => {
       await page.locator('.frame .face').waitFor();
       await page.getByRole('button', { name: 'Enrol the face in this picture' }).click();
