@@ -71,8 +71,8 @@ it(
           answers++;
           let right = false;
           for (let j = first; j <= last && !right; j++) right = expected(states[j]!, a) === got[0] && expected(states[j]!, b) === got[1];
-          if (!right)
-            const possible = states.slice(first, last + 1).map((state) => `${expected(state, a)}, ${expected(state, b)}`);
+          if (right) continue;
+          const possible = states.slice(first, last + 1).map((state) => `${expected(state, a)}, ${expected(state, b)}`);
           wrong.push(`${a}, ${b}: ${got.join()}, possible were ${possible.join(' | ')}`);
         }
       };

@@ -157,8 +157,9 @@ export class FaceRecognizer {
     if (maxFaces !== undefined && !(Number.isSafeInteger(maxFaces) && maxFaces >= 1)) throw invalid('maxFaces', 'a whole number of at least 1', maxFaces);
     checkMinFaceSize(minFaceSize);
     const own = registered.get(model);
+    const { FaceRecognizer: Native } = visionAddon(); // without it no weights help
     const file = await weightsPath(own?.architecture ?? model, weights ?? own?.weights);
-    const native = new (visionAddon().FaceRecognizer)({
+    const native = new Native({
       model,
       architecture: own?.architecture,
       threshold: own?.threshold,
