@@ -10,6 +10,9 @@
 #include <string>
 #include <vector>
 
+#include <ATen/Parallel.h>
+#include <omp.h>
+
 #include "vision/depth_estimation.h"
 
 using namespace faiss_vision;
@@ -31,6 +34,9 @@ double median(std::vector<double> values) {
 
 int main(int argc, char** argv) {
     if (argc < 3) return std::fprintf(stderr, "usage: depth_parts_bench weights.safetensors fp32|bf16 [rounds]\n"), 2;
+    // As vision.node does: torch takes some virtual machines for one core, and tells OpenMP so when it is first asked.
+    const int threads = omp_get_max_threads();
+    if (at::get_num_threads() != threads) at::set_num_threads(threads);
     DepthEstimation estimation(argv[1], std::string(argv[2]) == "bf16" ? Precision::Bf16 : Precision::Fp32);
     const int rounds = argc > 3 ? std::atoi(argv[3]) : 15;
 

@@ -42,22 +42,28 @@ export function holdsAny(path: string, pieces: readonly Buffer[]): boolean {
 function searcher(pieces: readonly Buffer[]): (bytes: Buffer) => boolean {
   const window = Math.min(255, ...pieces.map(({ length }) => length));
   const shifts = new Uint8Array(65536).fill(window - 1);
+  // The few that may stand where nothing is to be passed over: numbers of features share their bytes, so that happens often.
+  const candidates = new Map<number, Buffer[]>();
   for (const piece of pieces) {
     for (let i = 0; i < window - 1; i++) {
       const pair = piece[i]! | (piece[i + 1]! << 8);
       shifts[pair] = Math.min(shifts[pair]!, window - 2 - i);
     }
+    const last = piece[window - 2]! | (piece[window - 1]! << 8);
+    candidates.set(last, [...(candidates.get(last) ?? []), piece]);
   }
   return (bytes) => {
     if (pieces.length === 0) return false;
     for (let at = window - 2; at < bytes.length - 1;) {
-      const shift = shifts[bytes[at]! | (bytes[at + 1]! << 8)]!;
+      const pair = bytes[at]! | (bytes[at + 1]! << 8);
+      const shift = shifts[pair]!;
       if (shift > 0) {
         at += shift;
         continue;
       }
       const begin = at - window + 2;
-      if (pieces.some((piece) => bytes.compare(piece, 0, piece.length, begin, Math.min(bytes.length, begin + piece.length)) === 0)) return true;
+      const stands = (piece: Buffer) => bytes.compare(piece, 0, piece.length, begin, Math.min(bytes.length, begin + piece.length)) === 0;
+      if (candidates.get(pair)!.some(stands)) return true;
       at++;
     }
     return false;
