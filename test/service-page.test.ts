@@ -207,7 +207,7 @@ describe.skipIf(program === undefined)('the page (with chromium)', () => {
     expect(await violations(page)).toEqual([]);
     await page.keyboard.press('Escape');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
-    expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('Forget J. Biden');
+    await page.waitForFunction(() => document.activeElement?.textContent === 'Forget J. Biden', undefined, { timeout: 10_000 });
     await page.getByRole('button', { name: 'Forget J. Biden' }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Forget' }).click();
     await page.getByRole('heading', { name: 'People', exact: true }).waitFor();

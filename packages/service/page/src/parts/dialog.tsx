@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect, useId, useRef } from 'preact/hooks';
+import { useId, useLayoutEffect, useRef } from 'preact/hooks';
 
 interface Props {
   title: string;
@@ -11,13 +11,16 @@ interface Props {
 export function Dialog({ title, onClose, children }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
-  useEffect(() => {
+  // Before anything is drawn: later, the focus may be elsewhere already.
+  useLayoutEffect(() => {
     const { current } = dialog;
     const before = document.activeElement as HTMLElement | null;
     current?.showModal();
     return () => {
       current?.close();
       before?.focus();
+      // On a busy machine what lies behind the dialog may take the focus only once the dialog is gone from the picture.
+      if (document.activeElement !== before) requestAnimationFrame(() => before?.focus());
     };
   }, []);
   return (
