@@ -2,14 +2,15 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { FaissVisionError } from '../error';
 import { type Enrollment, FaceQualityError, type Metadata } from '../gallery';
+import { REFUSALS } from '../gallery/gallery';
 import { type Command, UsageError, exitCode, isTold, parse } from './command';
 import { galleryOptions, galleryUsage, openGallery } from './gallery';
 import { expandPhotos, lookAtPhotos } from './photos';
 import { CommandRecognizer, recognizerOptions, recognizerUsage } from './recognizer';
 import { count, table } from './table';
 
-// Of the photo, not of the file or the gallery: another photo would do.
-const REFUSALS = ['ERR_NO_FACE', 'ERR_MANY_FACES', 'ERR_FACE_QUALITY', 'ERR_ID_TAKEN'];
+// ERR_ID_TAKEN: the photo is somebody else's already.
+const isRefused = ({ code }: { code: string }) => REFUSALS.has(code) || code === 'ERR_ID_TAKEN';
 
 export const enroll: Command = {
   name: 'enroll',
@@ -68,7 +69,7 @@ Exit code 0 where every photo was enrolled, 1 where one was refused, 3 where one
       const person = await gallery.person(name);
 
       const result = ({ value, error }: (typeof outcomes)[number]) =>
-        error ? (REFUSALS.includes(error.code) ? 'refused' : 'failed') : value.added > 0 ? 'enrolled' : 'was enrolled before';
+        error ? (isRefused(error) ? 'refused' : 'failed') : value.added > 0 ? 'enrolled' : 'was enrolled before';
       if (values.json) {
         const told = outcomes.map((outcome) => {
           const { photo, value, error } = outcome;

@@ -467,7 +467,8 @@ function checkFaceIds(ids: readonly string[] | undefined, count: number): string
   return ids.map((id, i) => checkId(id, `faceIds[${i}]`));
 }
 
-const REFUSALS = new Set(['ERR_NO_FACE', 'ERR_MANY_FACES', 'ERR_FACE_QUALITY']);
+/** What is refused because of the photo: another one would do. @internal */
+export const REFUSALS: ReadonlySet<string> = new Set(['ERR_NO_FACE', 'ERR_MANY_FACES', 'ERR_FACE_QUALITY']);
 const isRefusal = (error: unknown): error is FaissVisionError => error instanceof FaissVisionError && REFUSALS.has(error.code);
 
 function unknownPerson(person: PersonRef): never {
