@@ -50,15 +50,28 @@ export function loadAddon(name: 'ann' | 'vision'): unknown {
     throw new FaissVisionError(codes[name], `faiss-vision needs Node 20.17 or newer, and this is Node ${process.versions.node}`);
   }
   const local = unpacked(join(root, 'build', 'Release', `${name}.node`));
-  const path = existsSync(local) ? local : companionFile(name, `${name}.node`);
-  if (path === undefined) throw unavailable(name, whyAbsent(name));
-  if (path !== local) checkProcessor(name);
+  const path = existsSync(local) ? local : prebuild(name);
   try {
     return load(path);
   } catch (error) {
-    const [reason = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
-    throw unavailable(name, explain(path, reason));
+    throw unavailable(name, explain(path, firstLine(error)));
   }
+}
+
+/** The addon that prebuildify put into this platform's package, as node-gyp-build finds it. */
+function prebuild(name: 'ann' | 'vision'): string {
+  const manifest = companionFile(name, 'package.json');
+  if (manifest === undefined) throw unavailable(name, whyAbsent(name));
+  checkProcessor(name);
+  try {
+    return (load('node-gyp-build') as { resolve(folder: string): string }).resolve(dirname(manifest));
+  } catch (error) {
+    throw unavailable(name, `${dirname(manifest)}: ${firstLine(error)}`);
+  }
+}
+
+function firstLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split('\n', 1)[0]!;
 }
 
 function unavailable(name: 'ann' | 'vision', reason: string): FaissVisionError {

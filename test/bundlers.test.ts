@@ -13,8 +13,9 @@ beforeAll(() => {
   const installed = join(project, 'node_modules', 'faiss-vision');
   const platform = join(project, 'node_modules', '@faiss-vision', 'linux-x64');
   for (const part of ['dist', 'package.json']) cpSync(join(root, part), join(installed, part), { recursive: true });
+  cpSync(join(root, 'node_modules', 'node-gyp-build'), join(project, 'node_modules', 'node-gyp-build'), { recursive: true });
   cpSync(join(root, 'packages', 'linux-x64'), platform, { recursive: true });
-  cpSync(join(root, 'build', 'Release', 'ann.node'), join(platform, 'ann.node'));
+  cpSync(join(root, 'build', 'Release', 'ann.node'), join(platform, 'prebuilds', 'linux-x64', 'ann.glibc.node'));
   writeFileSync(
     join(project, 'app.mjs'),
     `import { Ann } from 'faiss-vision/ann';
@@ -113,7 +114,7 @@ describe.runIf(process.env.FAISS_VISION_TRY_NEXT)('Next.js', () => {
     const npm = ['install', '--prefix', folder, '--no-audit', '--no-fund', '--loglevel=error', 'next@16', 'react@19', 'react-dom@19'];
     execFileSync('npm', npm, { stdio: 'pipe' });
     cpSync(join(folder, 'node_modules'), join(app, 'node_modules'), { recursive: true, verbatimSymlinks: true });
-    for (const name of ['faiss-vision', '@faiss-vision']) {
+    for (const name of ['faiss-vision', '@faiss-vision', 'node-gyp-build']) {
       cpSync(join(project, 'node_modules', name), join(app, 'node_modules', name), { recursive: true });
     }
     mkdirSync(join(app, 'app', 'search'), { recursive: true });

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cacheFolder, photosFolder } from '../dist/models/cache';
 
@@ -14,6 +14,7 @@ interface Packed {
   tarball: string;
 }
 
+const PREBUILD = 'prebuilds/linux-x64/ann.glibc.node'; // as node-gyp-build names what prebuildify makes
 const trial = mkdtempSync(join(tmpdir(), 'faiss-vision trial é-')); // a path as users have them
 const project = join(trial, 'app');
 const modules = join(project, 'node_modules');
@@ -58,10 +59,10 @@ describe('the packages', () => {
   });
 
   it('need nothing but glibc and what Node itself needs', () => {
-    const dynamic = execFileSync('readelf', ['-d', join(search.folder, 'ann.node')], { encoding: 'utf8' });
+    const dynamic = execFileSync('readelf', ['-d', join(search.folder, PREBUILD)], { encoding: 'utf8' });
     const needed = [...dynamic.matchAll(/NEEDED.*\[(.*)\]/g)].map(([, name]) => name!);
     expect(needed.filter((name) => !/^(libgomp|libm|libc|libgcc_s|ld-linux-x86-64)\.so\.\d$/.test(name))).toEqual([]);
-    expect(existsSync(join(search.folder, 'libgomp.so.1'))).toBe(true);
+    expect(existsSync(join(search.folder, dirname(PREBUILD), 'libgomp.so.1'))).toBe(true);
     expect(Number(search.glibc.split('.')[1])).toBeLessThanOrEqual(28); // as Node's own builds
   });
 
@@ -70,11 +71,11 @@ describe('the packages', () => {
       execFileSync('objcopy', ['--dump-section', `.text=${join(trial, 'text')}`, file, join(trial, 'copy')]);
       return readFileSync(join(trial, 'text'));
     };
-    expect(code(join(search.folder, 'ann.node')).equals(code(join(__dirname, '..', 'build', 'Release', 'ann.node')))).toBe(true);
+    expect(code(join(search.folder, PREBUILD)).equals(code(join(__dirname, '..', 'build', 'Release', 'ann.node')))).toBe(true);
   });
 
   it('ask for Node-API and for nothing else of Node', () => {
-    const symbols = execFileSync('nm', ['-D', '--undefined-only', '-P', join(search.folder, 'ann.node')], { encoding: 'utf8' });
+    const symbols = execFileSync('nm', ['-D', '--undefined-only', '-P', join(search.folder, PREBUILD)], { encoding: 'utf8' });
     expect(symbols).toMatch(/^napi_create_object /m);
     expect(symbols).not.toMatch(/_ZN?K?(2v8|4node)|napi_create_external_(array)?buffer|uv_/);
   });
@@ -92,8 +93,8 @@ describe('an installed copy', () => {
     expect(first).toBe(7);
     expect(others[0]).toBe(Array.from({ length: 20 }, (_, i) => i).join(' '));
     const loaded = JSON.parse(node(`require('faiss-vision/ann').searchInfo(); console.log(JSON.stringify(process.report.getReport().sharedObjects))`)) as string[];
-    const beside = join(modules, '@faiss-vision', 'linux-x64');
-    expect(loaded.filter((path) => /\.node$|gomp|libgfortran|openblas/.test(path)).sort()).toEqual([join(beside, 'ann.node'), join(beside, 'libgomp.so.1')]);
+    const addon = join(modules, '@faiss-vision', 'linux-x64', PREBUILD);
+    expect(loaded.filter((path) => /\.node$|gomp|libgfortran|openblas/.test(path)).sort()).toEqual([addon, join(dirname(addon), 'libgomp.so.1')]);
   });
 
   it('searches as an ECMAScript module', () => {
@@ -137,7 +138,7 @@ describe('an installed copy', () => {
     const inside = join(resources, 'app.asar', 'node_modules');
     cpSync(modules, inside, { recursive: true });
     cpSync(join(modules, '@faiss-vision'), join(resources, 'app.asar.unpacked', 'node_modules', '@faiss-vision'), { recursive: true });
-    writeFileSync(join(inside, '@faiss-vision', 'linux-x64', 'ann.node'), ''); // what Electron shows of it; the system sees nothing there
+    writeFileSync(join(inside, '@faiss-vision', 'linux-x64', PREBUILD), ''); // what Electron shows of it; the system sees nothing there
     const code = `
       const { Worker } = require('node:worker_threads');
       const search = (Ann) => { const ann = new Ann({ dimension: 2, threshold: 0.5 }); ann.addSync(Float32Array.of(1, 2)); return ann.searchSync(Float32Array.of(2, 4))[0].found; };
@@ -148,7 +149,7 @@ describe('an installed copy', () => {
         const text = 'const { Ann } = require("faiss-vision"); require("node:worker_threads").parentPort.postMessage((' + search + ')(Ann))';
         new Worker(text, { eval: true }).on('message', (found) => answers.push(found)).on('error', reject).on('exit', resolve);
       });
-      worker().then(worker).then(() => console.log(answers.join(), process.report.getReport().sharedObjects.filter((path) => path.endsWith('ann.node')).length));`;
+      worker().then(worker).then(() => console.log(answers.join(), process.report.getReport().sharedObjects.filter((path) => path.endsWith('ann.glibc.node')).length));`;
     expect(node(code)).toBe('true,true,true,true,true 2');
   });
 
@@ -168,8 +169,12 @@ describe('an installed copy', () => {
   });
 
   it('says what is missing', () => {
-    rmSync(join(modules, '@faiss-vision', 'linux-x64', 'ann.node'));
+    const folder = join(modules, '@faiss-vision', 'linux-x64');
     const code = `try { require('faiss-vision/ann').searchInfo() } catch ({ code, message }) { console.log(code, message) }`;
-    expect(node(code)).toMatch(/^ERR_ADDON_UNAVAILABLE .*npm install @faiss-vision\/linux-x64@.*FAISS_VISION_BUILD=1 npm rebuild faiss-vision/);
+    const help = 'Install it with npm install @faiss-vision/linux-x64@.*FAISS_VISION_BUILD=1 npm rebuild faiss-vision';
+    rmSync(join(folder, PREBUILD));
+    expect(node(code)).toMatch(new RegExp(`^ERR_ADDON_UNAVAILABLE .*${folder}: No native build was found for platform=linux arch=x64.*${help}`));
+    rmSync(folder, { recursive: true });
+    expect(node(code)).toMatch(new RegExp(`^ERR_ADDON_UNAVAILABLE .*the package @faiss-vision/linux-x64 is not installed.*${help}`));
   });
 });

@@ -1,6 +1,7 @@
+import { execFileSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { cacheFolder, projectFolder } from '../setup/paths.mjs'
 import { debianPackage, finder, glibcOf, makeRelocatable, neededBy, unusedBy } from './elf.mjs'
 import { askForOlderGlibc } from './older-glibc.mjs'
@@ -13,23 +14,10 @@ const SYSTEM = /^(libc|libm|libdl|libpthread|librt|ld-linux-x86-64|libstdc\+\+|l
 /** What Node's own builds of versions 20 to 24 need. */
 const NODES_GLIBC = 'GLIBC_2.28'
 
-const built = (name) => {
-  const path = join(projectFolder, 'build/Release', name)
-  if (!existsSync(path)) throw new Error(`${path} is not there: npm run setup builds it`)
-  return path
-}
-
 /** @faiss-vision/linux-x64: ann.node with the OpenMP that it was linked with. */
 export function searchPackage(folder, { faissRoot }) {
-  cpSync(built('ann.node'), join(folder, 'ann.node'))
-  const find = finder(join(folder, 'ann.node'))
-  const beside = neededBy(join(folder, 'ann.node')).filter((name) => !SYSTEM.test(name))
-  for (const name of beside) cpSync(find(name), join(folder, name), { dereference: true })
-  for (const name of ['ann.node', ...beside]) {
-    makeRelocatable(join(folder, name), { strip: true })
-    askForOlderGlibc(join(folder, name), NODES_GLIBC)
-  }
-
+  const { files, find } = prebuild(folder, 'ann')
+  for (const file of files) askForOlderGlibc(file, NODES_GLIBC)
   licences(folder, {
     'faiss.txt': join(faissRoot ?? '', 'LICENSE'),
     'openblas.txt': '/usr/share/doc/libopenblas-openmp-dev/copyright',
@@ -37,50 +25,59 @@ export function searchPackage(folder, { faissRoot }) {
     'gcc-libraries.txt': debianPackage(find('libgomp.so.1')).licence,
     'node-addon-api.txt': join(projectFolder, 'node_modules/node-addon-api/LICENSE.md'),
   })
-  return { glibc: newest(['ann.node', ...beside].map((name) => glibcOf(join(folder, name)))) }
+  return { glibc: newestGlibc(files) }
 }
 
 /** @faiss-vision/vision-linux-x64: vision.node with its libtorch and every library that this uses. */
 export function visionPackage(folder) {
-  const addon = built('vision.node')
-  const find = finder(addon)
-  cpSync(addon, join(folder, 'vision.node'))
-  const rows = []
-  const waiting = [addon]
-  const seen = new Set()
-  for (const file of waiting) {
-    const needed = neededBy(file)
-    const unused = unusedBy(file, needed.filter((name) => !SYSTEM.test(name)), find)
-    const copy = join(folder, file === addon ? 'vision.node' : nameOf.get(file))
-    makeRelocatable(copy, { strip: file === addon, unused })
-    for (const name of needed) {
-      if (SYSTEM.test(name) || unused.includes(name) || seen.has(name)) continue
-      seen.add(name)
-      const path = find(name)
-      nameOf.set(path, name)
-      cpSync(path, join(folder, name), { dereference: true })
-      waiting.push(path)
-      rows.push({ name, from: debianPackage(path) })
-    }
-  }
+  const { files, find } = prebuild(folder, 'vision')
+  const rows = files.slice(1).map((file) => ({ file, from: debianPackage(find(basename(file))) }))
   const texts = Object.fromEntries(rows.map(({ from }) => [`${from.source}.txt`, from.licence]))
   licences(folder, {
     ...texts,
     'nlohmann-json.txt': '/usr/share/doc/nlohmann-json3-dev/copyright',
     'node-addon-api.txt': join(projectFolder, 'node_modules/node-addon-api/LICENSE.md'),
   })
-  const glibc = newest(['vision.node', ...rows.map(({ name }) => name)].map((name) => glibcOf(join(folder, name))))
-  writeFileSync(join(folder, 'LIBRARIES.md'), libraries(folder, rows, glibc))
+  const glibc = newestGlibc(files)
+  writeFileSync(join(folder, 'LIBRARIES.md'), libraries(rows, glibc))
   return { glibc }
 }
 
-const nameOf = new Map() // a library's path -> the name that others ask for it by
+/**
+ * What node-gyp-build finds when the package is installed: prebuildify's prebuild of an addon, with cmake-js in the place of
+ * node-gyp, and beside it the libraries that it uses, each looking for others in their folder.
+ * @returns `files`, the addon first, and `find`, which says where a library is from
+ */
+function prebuild(folder, addon) {
+  const prebuildify = [join(projectFolder, 'node_modules/prebuildify/bin.js'), '--napi', '--strip', '--tag-libc']
+  const cmakeJs = join(projectFolder, 'scripts/release/cmake-js.mjs')
+  execFileSync(process.execPath, [...prebuildify, '--name', addon, '--node-gyp', cmakeJs, '--cwd', folder], {
+    stdio: 'inherit',
+    env: { ...process.env, FAISS_VISION_ADDON: addon },
+  })
+  rmSync(join(folder, 'build'), { recursive: true }) // where prebuildify took it from
 
-function libraries(folder, rows, glibc) {
-  const size = (name) => (statSync(join(folder, name)).size / 2 ** 20).toFixed(1)
+  const files = [join(folder, 'prebuilds/linux-x64', `${addon}.glibc.node`)]
+  const find = finder(files[0])
+  for (const file of files) {
+    const needed = neededBy(file).filter((name) => !SYSTEM.test(name))
+    const unused = unusedBy(file, needed, find)
+    makeRelocatable(file, unused)
+    for (const name of needed.filter((name) => !unused.includes(name))) {
+      const copy = join(dirname(file), name)
+      if (files.includes(copy)) continue
+      cpSync(find(name), copy, { dereference: true })
+      files.push(copy)
+    }
+  }
+  return { files, find }
+}
+
+function libraries(rows, glibc) {
   const lines = rows
-    .sort((a, b) => statSync(join(folder, b.name)).size - statSync(join(folder, a.name)).size)
-    .map(({ name, from }) => `| ${name} | ${from.name} ${from.version} | ${size(name)} | [text](licenses/${from.source}.txt) |`)
+    .map(({ file, from }) => ({ name: basename(file), size: statSync(file).size, from }))
+    .sort((a, b) => b.size - a.size)
+    .map(({ name, size, from }) => `| ${name} | ${from.name} ${from.version} | ${(size / 2 ** 20).toFixed(1)} | [text](licenses/${from.source}.txt) |`)
   return `# Libraries beside vision.node
 
 All of them are Debian's. They need glibc ${glibc} or newer and GCC 12's C++ library, as Node has it there.
@@ -134,7 +131,7 @@ function licences(folder, texts) {
   }
 }
 
-const newest = (versions) => versions.sort((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1)
+const newestGlibc = (files) => files.map(glibcOf).sort((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1)
 
 /** Bytes of a folder. */
 export function sizeOf(folder) {

@@ -29,9 +29,8 @@ export function finder(file) {
   }
 }
 
-/** Drops what only debuggers read, makes a library look for others beside itself, and forgets those that it does not use. */
-export function makeRelocatable(file, { strip = false, unused = [] } = {}) {
-  if (strip) tool('strip', '--strip-unneeded', file)
+/** Makes a library look for others beside itself, and forget those that it does not use. */
+export function makeRelocatable(file, unused) {
   // In one call patchelf 0.14 would do the second alone.
   if (unused.length > 0) tool('patchelf', ...unused.flatMap((name) => ['--remove-needed', name]), file)
   tool('patchelf', '--set-rpath', '$ORIGIN', file)
