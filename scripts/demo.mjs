@@ -11,7 +11,7 @@ import { setup } from './setup.mjs'
 import { duration, Report } from './setup/report.mjs'
 
 const json = wantsJson()
-await setup({ json, quiet: true })
+await setup({ json, quiet: true, without: ['sqlite'] })
 
 // Only now: the set-up installs and compiles what these need.
 const { enrolled, recognise } = await import('./demo/recognise.mjs')

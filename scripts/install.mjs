@@ -7,7 +7,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { cacheFolder, projectFolder } from './setup/paths.mjs'
+import { cacheFolder, npmCommand, projectFolder } from './setup/paths.mjs'
 
 const wanted = (() => {
   const { FAISS_VISION_BUILD: own = '', npm_config_build_from_source: general = '' } = process.env
@@ -29,8 +29,7 @@ function buildTools() {
   const { devDependencies } = JSON.parse(readFileSync(join(projectFolder, 'package.json'), 'utf8'))
   const names = ['cmake-js', 'node-addon-api'].map((name) => `${name}@${devDependencies[name]}`)
   const folder = join(cacheFolder(), 'build-tools')
-  const npm = process.env.npm_execpath ?? ''
-  const [command, ...prefix] = npm.endsWith('npm-cli.js') ? [process.execPath, npm] : ['npm']
+  const [command, ...prefix] = npmCommand()
   // The script of this package must not run once more, nor any other.
   const options = ['--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund', '--no-save', '--global=false']
   execFileSync(command, [...prefix, 'install', ...options, ...names], {

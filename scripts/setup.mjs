@@ -23,12 +23,13 @@ const allSteps = [...steps, ...optionalSteps]
  * json: tell everything on standard error; standard output is the caller's.
  * tests: build the C++ tests as well, and fetch what only tests need.
  * only: names of the steps to look at; all without it, but for the optional ones.
+ * without: names of steps to leave out.
  * published: what of `search` and `vision` to build where this is no clone but an installed package; it has no tests and no
  * models of its own, and system packages are the user's to install.
  * tools: the node_modules with cmake-js and node-addon-api, where it is not the project's own.
  * Returns the folder of the FAISS in use, undefined where CMake finds it by itself.
  */
-export async function setup({ quiet = false, json = false, tests = false, only, published, tools } = {}) {
+export async function setup({ quiet = false, json = false, tests = false, only, without = [], published, tools } = {}) {
   const begin = performance.now()
   const report = new Report({ stream: json ? process.stderr : process.stdout, quiet })
   const cache = cacheFolder()
@@ -44,7 +45,8 @@ export async function setup({ quiet = false, json = false, tests = false, only, 
   }
   let unlock
 
-  for (const step of only === undefined ? steps.filter(({ forTests }) => tests || !forTests) : allSteps.filter(({ name }) => only.includes(name))) {
+  const wanted = only === undefined ? steps.filter(({ forTests }) => tests || !forTests) : allSteps.filter(({ name }) => only.includes(name))
+  for (const step of wanted.filter(({ name }) => !without.includes(name))) {
     context.log = join(cache, 'logs', `${step.name}.log`)
     const progress = report.begin(step)
     try {

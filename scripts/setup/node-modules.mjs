@@ -1,6 +1,6 @@
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { readJson } from './fingerprint.mjs'
-import { nodeHeaders } from './paths.mjs'
+import { npmCommand } from './paths.mjs'
 import { run } from './run.mjs'
 
 export const nodeModules = {
@@ -15,13 +15,12 @@ export const nodeModules = {
 
   async run(context, progress) {
     progress.update('npm ci')
-    // `npm run` says which npm it is; that one exists even where PATH has none.
-    const npm = context.environment.npm_execpath ?? ''
-    const [command, ...prefix] = basename(npm) === 'npm-cli.js' ? [process.execPath, npm] : ['npm']
-    await run(command, [...prefix, 'ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+    const [command, ...prefix] = npmCommand(context.environment)
+    // Of the packages' own scripts only better-sqlite3's does something that is needed: the step sqlite runs it.
+    await run(command, [...prefix, 'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], {
       cwd: context.folder,
       log: context.log,
-      environment: { ...nodeHeaders(), ...context.environment },
+      environment: context.environment,
     })
     return 'installed'
   },

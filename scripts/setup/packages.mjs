@@ -29,7 +29,7 @@ if (osRelease().ID === 'debian') FOR_TESTS.push('chromium')
 const FOR_OPENCV = ['libopencv-dev']
 // Looked for as commands, because a user may have newer ones than the distribution's.
 const COMMANDS = { 'g++': 'g++', cmake: 'cmake', ninja: 'ninja-build' }
-// npm ci compiles better-sqlite3 with make.
+// better-sqlite3 is compiled with make.
 const COMMANDS_OF_A_CLONE = { make: 'make', python3: 'python3' }
 
 // Debian ships these modules of Python apart.

@@ -1,5 +1,5 @@
 import { homedir } from 'node:os'
-import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { existsSync } from 'node:fs'
 
@@ -19,6 +19,12 @@ export function findCommand(name, environment = process.env) {
   // Debian keeps some tools out of an ordinary user's PATH.
   const folders = [...(environment.PATH ?? '').split(':'), '/usr/sbin', '/sbin']
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
+}
+
+/** The words that start npm: `npm run` says which one it is, and that one exists even where PATH has none. */
+export function npmCommand(environment = process.env) {
+  const npm = environment.npm_execpath ?? ''
+  return basename(npm) === 'npm-cli.js' ? [process.execPath, npm] : ['npm']
 }
 
 /** For node-gyp: where Node's own headers are, where it came with them, so that there is nothing to download. */

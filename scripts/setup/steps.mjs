@@ -5,6 +5,7 @@ import { models } from './models.mjs'
 import { nodeModules } from './node-modules.mjs'
 import { opencv } from './opencv.mjs'
 import { packages } from './packages.mjs'
+import { sqlite } from './sqlite.mjs'
 import { typescript } from './typescript.mjs'
 
 /**
@@ -16,7 +17,7 @@ import { typescript } from './typescript.mjs'
  *   advice                   what to do when it fails
  *   forTests                 whether only tests need it
  */
-export const steps = [packages, faiss, nodeModules, typescript, addons, models, milvus]
+export const steps = [packages, faiss, nodeModules, typescript, addons, models, sqlite, milvus]
 
 /** Done only when --only names them. */
 export const optionalSteps = [opencv]
