@@ -1,13 +1,17 @@
 // What is packed for a release beside what the set-up built here, in turn: the time from an empty process to a first search,
 // and the time of searches.
-//   npm run pack -- main search && npm run bench:install
+//   npm run pack -- main search && npm run bench:install [-- --out FILE]
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { inTurn, median, microseconds, ratio } from './measure.mjs';
+import { parseArgs } from 'node:util';
+import { difference, inTurn, median, microseconds, ratio } from './measure.mjs';
+import { faissIn, figure, machine, report, table } from './report.mjs';
+
+const { values: options } = parseArgs({ options: { out: { type: 'string', default: fileURLToPath(new URL('install.md', import.meta.url)) } } });
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -16,8 +20,8 @@ if (!tarballs.every(existsSync)) throw new Error(`${tarballs.join(' or ')} is no
 
 const trial = mkdtempSync(join(tmpdir(), 'faiss-vision-bench-'));
 writeFileSync(join(trial, 'package.json'), '{ "private": true }');
-const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'];
-execFileSync('npm', ['install', ...options, ...tarballs], { cwd: trial });
+const quietly = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'];
+execFileSync('npm', ['install', ...quietly, ...tarballs], { cwd: trial });
 const local = join(trial, 'local');
 mkdirSync(join(local, 'node_modules'), { recursive: true });
 symlinkSync(root, join(local, 'node_modules', 'faiss-vision'));
@@ -35,8 +39,6 @@ const start = await inTurn(
   { empty: async () => wall(trial, ''), installed: async () => wall(trial, FIRST), local: async () => wall(local, FIRST) },
   15,
 );
-const more = (name) => median(start[name].map((time, i) => time - start.empty[i])).toFixed(0);
-console.log(`from an empty Node process to a first search: installed ${more('installed')} ms more, local ${more('local')} ms more`);
 
 // Both copies in one process, call by call in turn, on one thread each: what the machine does besides meets both alike.
 const copies = { installed: createRequire(join(trial, 'x'))('faiss-vision/ann'), local: createRequire(join(local, 'x'))('faiss-vision/ann') };
@@ -44,6 +46,7 @@ const count = 20_000;
 const dimension = 128;
 const vectors = Float32Array.from({ length: count * dimension }, () => Math.random() - 0.5);
 for (const { setThreads } of Object.values(copies)) setThreads(1);
+const rows = [];
 for (const [description, queries] of [['Flat', 1], ['Flat', 200], ['HNSW16', 100], ['IVF128,Flat', 100], ['SQ8', 10]]) {
   const indexes = Object.fromEntries(Object.entries(copies).map(([name, { Index }]) => [name, Index.factory(dimension, description)]));
   for (const index of Object.values(indexes)) {
@@ -54,9 +57,17 @@ for (const [description, queries] of [['Flat', 1], ['Flat', 200], ['HNSW16', 100
   const search = (name) => () => microseconds(() => indexes[name].searchSync(asked, 10));
   const times = await inTurn({ installed: search('installed'), local: search('local') }, queries === 1 ? 1000 : 60);
   const fastest = Math.min(...times.installed) / Math.min(...times.local);
-  console.log(
-    `${description}, ${queries} ${queries === 1 ? 'query' : 'queries'}: installed / local ${ratio(times.installed, times.local).toFixed(3)}, ` +
-      `the fastest of each ${fastest.toFixed(3)}`,
-  );
+  rows.push([`${description}, ${queries}`, figure(median(times.local)), ratio(times.installed, times.local).toFixed(3), fastest.toFixed(3)]);
 }
 rmSync(trial, { recursive: true });
+
+const { say, write } = report();
+const above = (name) => [name, figure(median(start[name])), figure(difference(start[name], start.empty))];
+say('# The installed package beside the local build');
+say('Written by `npm run bench:install`. Medians of rounds in turn.');
+say([machine(), `- ${faissIn(copies.installed.searchInfo())}`].join('\n'));
+say("A process that ends after its first search, `require('faiss-vision/ann')` included, and an empty one, in milliseconds:");
+say(table(['', 'whole', 'above the empty one'], [['empty', figure(median(start.empty)), ''], above('installed'), above('local')]));
+say(`searchSync in ${count.toLocaleString('en')} vectors of ${dimension} numbers, k = 10, both copies in one process, on one thread:`);
+say(table(['index, queries', 'local, microseconds', 'installed / local', 'the fastest of each'], rows));
+write(options.out);

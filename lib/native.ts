@@ -64,7 +64,7 @@ function prebuild(name: 'ann' | 'vision'): string {
   if (manifest === undefined) throw unavailable(name, whyAbsent(name));
   checkProcessor(name);
   try {
-    return (load('node-gyp-build') as { resolve(folder: string): string }).resolve(dirname(manifest));
+    return (require('node-gyp-build') as { resolve(folder: string): string }).resolve(dirname(manifest));
   } catch (error) {
     throw unavailable(name, `${dirname(manifest)}: ${firstLine(error)}`);
   }

@@ -150,6 +150,19 @@ describe.runIf(process.env.FAISS_VISION_TRY_NEXT)('Next.js', () => {
     expect(readFileSync(join(app, '.next/server/app/search.html'), 'utf8')).toMatch(/found: (<!-- -->)?true/);
   }, 300_000);
 
+  it('copies the addon for a server of its own', () => {
+    const tracing = `output: 'standalone', outputFileTracingIncludes: { '/*': ['./node_modules/@faiss-vision/**'] }`;
+    expect(build(`serverExternalPackages: ['faiss-vision'], ${tracing}`).status).toBe(0);
+    const server = mkdtempSync(join(tmpdir(), 'faiss-vision-standalone-')); // where no other node_modules are near
+    try {
+      cpSync(join(app, '.next', 'standalone'), server, { recursive: true, verbatimSymlinks: true });
+      const code = `new (require('faiss-vision/ann').Ann)({ dimension: 2, threshold: 0.5 }).size`;
+      expect(execFileSync(process.execPath, ['-p', code], { cwd: server, encoding: 'utf8' })).toBe('0\n');
+    } finally {
+      rmSync(server, { recursive: true });
+    }
+  }, 300_000);
+
   it('names docs/bundlers.md where it is not', () => {
     expect(build('').output).toMatch(/bundler[^]*docs\/bundlers\.md/);
   }, 300_000);

@@ -74,13 +74,15 @@ function prebuild(folder, addon) {
 }
 
 function libraries(rows, glibc) {
+  const mebibytes = (size) => (size / 2 ** 20).toFixed(1)
   const lines = rows
     .map(({ file, from }) => ({ name: basename(file), size: statSync(file).size, from }))
     .sort((a, b) => b.size - a.size)
-    .map(({ name, size, from }) => `| ${name} | ${from.name} ${from.version} | ${(size / 2 ** 20).toFixed(1)} | [text](licenses/${from.source}.txt) |`)
+    .map(({ name, size, from }) => `| ${name} | ${from.name} ${from.version} | ${mebibytes(size)} | [text](licenses/${from.source}.txt) |`)
+  const whole = rows.reduce((sum, { file }) => sum + statSync(file).size, 0)
   return `# Libraries beside vision.node
 
-All of them are Debian's. They need glibc ${glibc} or newer and GCC 12's C++ library, as Node has it there.
+All of them are Debian's, ${rows.length} files of ${mebibytes(whole)} MiB together. They need glibc ${glibc} or newer and GCC 12's C++ library, as Node has it there.
 
 | file | package | MiB | licence |
 | --- | --- | --- | --- |
