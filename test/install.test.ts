@@ -1,5 +1,5 @@
 // The quick form of scripts/try-install.sh: what a release packs, installed outside the repository and used from there.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -100,6 +100,14 @@ describe('an installed copy', () => {
   it('searches as an ECMAScript module', () => {
     const code = `import { Ann } from 'faiss-vision'; const ann = new Ann({ dimension: 2, threshold: 0.5 }); await ann.add(Float32Array.of(1, 2)); console.log((await ann.search(Float32Array.of(2, 4)))[0].found)`;
     expect(run(['--input-type=module', '-e', code])).toBe('true');
+  });
+
+  it('has types that ask for no package that is not installed but Node\'s', () => {
+    const subpaths = ['', '/ann', '/face', '/depth', '/gallery', '/frames', '/faiss-node'];
+    writeFileSync(join(project, 'types.mts'), subpaths.map((path) => `import 'faiss-vision${path}';`).join('\n'));
+    const own = join(__dirname, '..', 'node_modules');
+    const options = ['--noEmit', '--strict', '--module', 'node20', '--skipLibCheck', 'false', '--types', 'node', '--typeRoots', join(own, '@types')];
+    expect(spawnSync(process.execPath, [join(own, 'typescript', 'bin', 'tsc'), ...options, 'types.mts'], { cwd: project, encoding: 'utf8' }).stdout).toBe('');
   });
 
   it('loads no native code before it is used', () => {

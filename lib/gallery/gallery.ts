@@ -9,7 +9,7 @@ import { openStore } from './open-store';
 import { checkQuality, FaceQualityError, measure, type MeasuredQuality, type Quality, requireQuality, thumbnailOf } from './quality';
 import { type GalleryRecognizer, markOf } from './recognizer';
 import { reembed, type ReembedOptions, type Reembedded } from './reembed';
-import type { MilvusOptions } from './milvus-store';
+import type { MilvusOptions } from './milvus-options';
 import type { SqliteOptions } from './sqlite-store';
 import type { NewFace, Page, Store, StoreDescription } from './store';
 import { copyAll, exportTo, importFrom, type ImportOptions, type TransferOptions, type Transferred } from './transfer';

@@ -16,10 +16,7 @@ export {
 export { FaceQualityError, type MeasuredQuality, type Quality } from './quality';
 export type { GalleryRecognizer } from './recognizer';
 export type { Reembedded, ReembedOptions } from './reembed';
-export type { MilvusConsistency } from './milvus-client';
-export type { MilvusConnectionOptions } from './milvus-sdk';
-export type { MilvusIndex } from './milvus-schema';
-export type { MilvusOptions } from './milvus-store';
+export type { MilvusConnectionOptions, MilvusConsistency, MilvusIndex, MilvusOptions } from './milvus-options';
 export type { SqliteOptions } from './sqlite-store';
 export type { Page, StoreDescription } from './store';
 export type { ImportOptions, Transferred, TransferOptions } from './transfer';

@@ -3,11 +3,9 @@ import type { MilvusClient } from '@zilliz/milvus2-sdk-node';
 import { FaissVisionError } from '../error';
 import { invalid } from '../image/check';
 import { type Answer, answerError, type Failure, failureOf, NOT_LOADED } from './milvus-errors';
-import { makeClient, type MilvusConnectionOptions } from './milvus-sdk';
+import type { MilvusConnectionOptions, MilvusConsistency } from './milvus-options';
+import { makeClient } from './milvus-sdk';
 import type { MilvusPlace } from './milvus-url';
-
-/** Which changes a read has to see: all, those older than a few seconds, or some. */
-export type MilvusConsistency = 'Strong' | 'Bounded' | 'Eventually';
 
 // The numbers of Milvus's ConsistencyLevel. Session is not among them: the SDK keeps no session's time, so it would be Eventually.
 const LEVELS: Record<MilvusConsistency, number> = { Strong: 0, Bounded: 2, Eventually: 3 };

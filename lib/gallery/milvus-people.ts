@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { MilvusConsistency, MilvusConnection, Row } from './milvus-client';
+import type { MilvusConnection, Row } from './milvus-client';
+import type { MilvusConsistency } from './milvus-options';
 import {
   claimRow,
   facesPrefix,

@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { FaissVisionError } from '../error';
 import { invalid } from '../image/check';
 import type { Row } from './milvus-client';
+import type { MilvusIndex } from './milvus-options';
 import type { GalleryFace, Metadata, MetadataFilter, ModelMark, Person, StoredFace } from './types';
 
 const FORMAT = 1;
@@ -10,16 +11,6 @@ export const DESCRIPTION = `${OURS}${FORMAT}`;
 
 /** base64 in the longest text that Milvus takes. */
 const THUMBNAIL_BYTES = Math.floor(65_535 / 4) * 3;
-
-/** How faces are searched; milvus.io/docs/index.md */
-export interface MilvusIndex {
-  /** One of Milvus's indexes, such as `'HNSW'`. Default `'FLAT'`, which is exact and looks at every face. */
-  indexType?: string;
-  /** What the index is built with, such as `{ M: 16, efConstruction: 200 }`. */
-  indexParams?: { [name: string]: number };
-  /** What a search is told, such as `{ ef: 200 }`. */
-  searchParams?: { [name: string]: number };
-}
 
 export function checkIndex({ indexType = 'FLAT', indexParams = {}, searchParams = {} }: MilvusIndex): Required<MilvusIndex> {
   if (typeof indexType !== 'string' || !/^[A-Z0-9_]{1,32}$/.test(indexType)) {

@@ -1,21 +1,10 @@
 import type { ClientConfig, MilvusClient } from '@zilliz/milvus2-sdk-node';
 import { FaissVisionError } from '../error';
 import { invalid } from '../image/check';
+import type { MilvusConnectionOptions } from './milvus-options';
 import type { MilvusPlace } from './milvus-url';
 
 const PACKAGE = '@zilliz/milvus2-sdk-node';
-
-/** How a Milvus server is spoken to. */
-export interface MilvusConnectionOptions {
-  /** `user:password`, or an API key. */
-  token?: string;
-  /** `true` for Node's certificate authorities, or files of one's own; with `certFile` and `keyFile` the client shows a certificate too. */
-  tls?: boolean | { caFile?: string; certFile?: string; keyFile?: string; serverName?: string };
-  /** Milliseconds for one attempt at one request. Default 10,000. */
-  timeout?: number;
-  /** Milliseconds after which a request that may be tried again is given up. Default 30,000. */
-  retryFor?: number;
-}
 
 /** A client of Milvus's own package, which is loaded at the first call. @throws ERR_MILVUS_UNAVAILABLE, ERR_INVALID_ARGUMENT */
 export function makeClient(

@@ -1,5 +1,6 @@
 import { passes } from './checks';
-import { type MilvusConnection, type MilvusConsistency, MOST_ROWS, oneOf, type Row, slices } from './milvus-client';
+import { type MilvusConnection, MOST_ROWS, oneOf, type Row, slices } from './milvus-client';
+import type { MilvusConsistency } from './milvus-options';
 import type { MilvusPeople } from './milvus-people';
 import { expression, type GalleryRecord, IS_PERSON, metricOf, newest, PEOPLE_FIELDS, readPerson, scoreOf } from './milvus-schema';
 import type { SearchOptions } from './store';

@@ -1,7 +1,8 @@
 import { FaissVisionError } from '../error';
 import type { MilvusConnection } from './milvus-client';
+import type { MilvusIndex } from './milvus-options';
 import type { MilvusPeople } from './milvus-people';
-import { DESCRIPTION, facesCollection, facesName, type GalleryRecord, type MilvusIndex, newRecord, readFace, recordRow } from './milvus-schema';
+import { DESCRIPTION, facesCollection, facesName, type GalleryRecord, newRecord, readFace, recordRow } from './milvus-schema';
 import type { GalleryFace, ModelMark } from './types';
 
 /** Features of a next model: in a collection of their own, which takes the place of the present one. */

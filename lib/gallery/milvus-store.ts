@@ -3,27 +3,17 @@ import { FaissVisionError } from '../error';
 import { invalid } from '../image/check';
 import { passes } from './checks';
 import { nameOf, nameTaken, sameMark } from './database';
-import { checkConsistency, type MilvusConsistency, MilvusConnection, type Row } from './milvus-client';
+import { checkConsistency, MilvusConnection, type Row } from './milvus-client';
 import { enroll } from './milvus-enroll';
+import type { MilvusConsistency, MilvusIndex, MilvusOptions } from './milvus-options';
 import { MilvusPeople } from './milvus-people';
 import * as schema from './milvus-schema';
-import type { MilvusConnectionOptions } from './milvus-sdk';
 import { search } from './milvus-search';
 import { MilvusStaging } from './milvus-staging';
-import type { MilvusIndex } from './milvus-schema';
 import { parseMilvusUrl } from './milvus-url';
 import type { SqliteOptions } from './sqlite-store';
 import type { Enrolled, Enrolment, EnrollOptions, Entry, ListOptions, Page, SearchOptions, Store, StoreDescription, StoreOptions } from './store';
 import type { GalleryFace, ListedPerson, Match, Metadata, ModelMark, Person } from './types';
-
-/** What a gallery on a Milvus server can be told besides. */
-export interface MilvusOptions extends MilvusConnectionOptions, MilvusIndex {
-  /**
-   * What reads see. `'Strong'`: everything that was acknowledged before, to whomever. `'Bounded'` and `'Eventually'` are quicker on a
-   * cluster, and may miss people of the last seconds. What a change is decided by is always read with `'Strong'`. Default `'Strong'`.
-   */
-  consistency?: MilvusConsistency;
-}
 
 type Options = MilvusOptions & Pick<SqliteOptions, 'readOnly' | 'encryptionKey'> & StoreOptions;
 

@@ -1,5 +1,6 @@
 import { invalid } from '../image/check';
-import { type MilvusOptions, MilvusStore } from './milvus-store';
+import type { MilvusOptions } from './milvus-options';
+import { MilvusStore } from './milvus-store';
 import { type SqliteOptions, SqliteStore } from './sqlite-store';
 import type { Store, StoreOptions } from './store';
 

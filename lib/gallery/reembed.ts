@@ -4,7 +4,7 @@ import { invalid } from '../image/check';
 import { checkFeatures, checkSignal } from './checks';
 import { openStore } from './open-store';
 import { type GalleryRecognizer, markOf } from './recognizer';
-import type { MilvusOptions } from './milvus-store';
+import type { MilvusOptions } from './milvus-options';
 import type { SqliteOptions } from './sqlite-store';
 import type { Store } from './store';
 import type { GalleryFace, ModelMark } from './types';

@@ -1,9 +1,10 @@
 // Compiled, never run: what the declarations promise to an ECMAScript module.
 import { expectTypeOf } from 'vitest';
-import { Ann, BinaryIndex, DepthEstimator, FaceRecognizer, FaissVisionError, Index, IndexFlatL2 } from 'faiss-vision';
+import { Ann, BinaryIndex, DepthEstimator, FaceRecognizer, FaissVisionError, Gallery, Index, IndexFlatL2 } from 'faiss-vision';
 import type { Decision, DepthMap, Face, ImageInput } from 'faiss-vision';
 import { Ann as AnnOfSubpath, type SearchResult } from 'faiss-vision/ann';
 import { DepthEstimator as DepthOfSubpath } from 'faiss-vision/depth';
+import type { Identification, ListedPerson } from 'faiss-vision/gallery';
 import { FaceRecognizer as FaceOfSubpath } from 'faiss-vision/face';
 
 expectTypeOf<Ann>().toEqualTypeOf<AnnOfSubpath>();
@@ -38,5 +39,12 @@ expectTypeOf<Face['features']>().toExtend<Float32Array>();
 
 const depth = await DepthEstimator.load({ weights: 'fcrn.safetensors', precision: 'bf16' });
 expectTypeOf(depth.estimate('room.jpg')).resolves.toEqualTypeOf<DepthMap>();
+
+const gallery = await Gallery.open('people.db', { recognizer });
+expectTypeOf(gallery.enroll).parameter(1).toEqualTypeOf<ImageInput | readonly ImageInput[]>();
+expectTypeOf(gallery.identify('door.jpg')).resolves.toEqualTypeOf<Identification[]>();
+expectTypeOf((await gallery.list()).items).items.toEqualTypeOf<ListedPerson>();
+// @ts-expect-error Milvus has no such level
+Gallery.open('milvus://host/people', { consistency: 'Sometimes' });
 
 expectTypeOf<FaissVisionError>().toExtend<Error & { code: string }>();
