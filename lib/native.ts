@@ -50,28 +50,22 @@ export function loadAddon(name: 'ann' | 'vision'): unknown {
     throw new FaissVisionError(codes[name], `faiss-vision needs Node 20.17 or newer, and this is Node ${process.versions.node}`);
   }
   const local = unpacked(join(root, 'build', 'Release', `${name}.node`));
-  const path = existsSync(local) ? local : prebuild(name);
+  let path = local;
   try {
+    if (!existsSync(local)) path = prebuild(name);
     return load(path);
   } catch (error) {
-    throw unavailable(name, explain(path, firstLine(error)));
+    const reason = (error instanceof Error ? error.message : String(error)).split(/\n\s*/, 2).join(', ');
+    throw unavailable(name, explain(path, reason));
   }
 }
 
 /** The addon that prebuildify put into this platform's package, as node-gyp-build finds it. */
 function prebuild(name: 'ann' | 'vision'): string {
   const manifest = companionFile(name, 'package.json');
-  if (manifest === undefined) throw unavailable(name, whyAbsent(name));
-  checkProcessor(name);
-  try {
-    return (require('node-gyp-build') as { resolve(folder: string): string }).resolve(dirname(manifest));
-  } catch (error) {
-    throw unavailable(name, `${dirname(manifest)}: ${firstLine(error)}`);
-  }
-}
-
-function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split('\n', 1)[0]!;
+  if (manifest === undefined) throw new Error(whyAbsent(name));
+  checkProcessor();
+  return (require('node-gyp-build') as { resolve(folder: string): string }).resolve(dirname(manifest));
 }
 
 function unavailable(name: 'ann' | 'vision', reason: string): FaissVisionError {
@@ -109,10 +103,10 @@ function isPrebuilt(): boolean {
 }
 
 /** What is published needs x86-64-v3. Without it the process would end with SIGILL, as soon as the addon is loaded. */
-function checkProcessor(name: 'ann' | 'vision'): void {
+function checkProcessor(): void {
   const flags = linuxProcessorFlags();
   if (flags === undefined || ['avx2', 'fma', 'bmi2'].every((flag) => flags.includes(flag))) return;
-  throw unavailable(name, 'it is built for processors with AVX2, FMA and BMI2 (x86-64-v3), which this one lacks');
+  throw new Error('it is built for processors with AVX2, FMA and BMI2 (x86-64-v3), which this one lacks');
 }
 
 function linuxProcessorFlags(): string[] | undefined {

@@ -181,7 +181,7 @@ describe('an installed copy', () => {
     const code = `try { require('faiss-vision/ann').searchInfo() } catch ({ code, message }) { console.log(code, message) }`;
     const help = 'Install it with npm install @faiss-vision/linux-x64@.*FAISS_VISION_BUILD=1 npm rebuild faiss-vision';
     rmSync(join(folder, PREBUILD));
-    expect(node(code)).toMatch(new RegExp(`^ERR_ADDON_UNAVAILABLE .*${folder}: No native build was found for platform=linux arch=x64.*${help}`));
+    expect(node(code)).toMatch(new RegExp(`^ERR_ADDON_UNAVAILABLE .*No native build was found for platform=linux arch=x64.*, loaded from: ${folder}\\).*${help}`));
     rmSync(folder, { recursive: true });
     expect(node(code)).toMatch(new RegExp(`^ERR_ADDON_UNAVAILABLE .*the package @faiss-vision/linux-x64 is not installed.*${help}`));
   });
