@@ -35,7 +35,8 @@ function unavailable(error: unknown): FaissVisionError {
   const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
   return new FaissVisionError(
     'ERR_SQLITE_UNAVAILABLE',
-    `a gallery in a file needs the package better-sqlite3 (12 or newer), which could not be loaded (${reason}). Run: npm install better-sqlite3@12 (in a clone: npm run setup)`,
+    `a gallery in a file needs the package better-sqlite3 (12 or newer), which could not be loaded (${reason}). ` +
+      `Run: npm install better-sqlite3@12 (in a clone: npm run setup)`,
     { cause: error },
   );
 }

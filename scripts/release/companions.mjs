@@ -82,7 +82,8 @@ function libraries(rows, glibc) {
   const whole = rows.reduce((sum, { file }) => sum + statSync(file).size, 0)
   return `# Libraries beside vision.node
 
-All of them are Debian's, ${rows.length} files of ${mebibytes(whole)} MiB together. They need glibc ${glibc} or newer and GCC 12's C++ library, as Node has it there.
+All of them are Debian's, ${rows.length} files of ${mebibytes(whole)} MiB together.
+They need glibc ${glibc} or newer and GCC 12's C++ library, as Node has it there.
 
 | file | package | MiB | licence |
 | --- | --- | --- | --- |
