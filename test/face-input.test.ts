@@ -56,6 +56,18 @@ describe('pictures', () => {
     await intact();
   });
 
+  it('of more pixels than a recogniser takes is refused by its header', async () => {
+    const limited = await FaceRecognizer.load({ model: 'resnet128', maxPixels: 626 * 1200 - 1 });
+    await expect(limited.faces(ada)).rejects.toThrowError(error('ERR_IMAGE_TOO_LARGE', 'the limit is 751199 pixels'));
+    await limited.close();
+    const whole = await FaceRecognizer.load({ model: 'resnet128', maxPixels: 626 * 1200 });
+    expect([whole.maxPixels, (await whole.faces(ada)).length]).toEqual([751_200, 1]);
+    await whole.close();
+    for (const maxPixels of [0, 1.5, 2 ** 26 + 1, '9' as unknown as number]) {
+      await expect(FaceRecognizer.load({ model: 'resnet128', maxPixels })).rejects.toThrowError(error('ERR_INVALID_ARGUMENT', '`maxPixels`'));
+    }
+  });
+
   const faceless: [string, ImageInput][] = [
     ['1 x 1', grey(1, 1)],
     ['1 x 3000', grey(1, 3000)],

@@ -181,9 +181,15 @@ describe('hostile requests are refused, and the service lives', () => {
   afterAll(alive);
 
   it('pictures that claim to be huge, are none, or are too long', async () => {
-    const send = (body: Buffer, type = 'image/png') => service.call('POST', '/v1/faces', body, { ...bearer('recognise'), 'content-type': type });
+    const send = (body: Buffer, type = 'image/png', path = '/v1/faces', scope = 'recognise') =>
+      service.call('POST', path, body, { ...bearer(scope), 'content-type': type });
     const memory = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${service.pid}/status`, 'utf8'))![1]);
-    expect(await send(pngBomb(30_000, 30_000))).toMatchObject({ status: 413, body: { code: 'ERR_IMAGE_TOO_LARGE' } });
+    for (const path of ['/v1/faces', '/v1/embed', '/v1/identify', '/v1/depth', '/v1/people?name=X']) {
+      const scope = path.startsWith('/v1/people') ? 'people' : 'recognise';
+      for (const bomb of [pngBomb(30_000, 30_000), pngBomb(2049, 2049)]) {
+        expect([path, await send(bomb, 'image/png', path, scope)]).toMatchObject([path, { status: 413, body: { code: 'ERR_IMAGE_TOO_LARGE' } }]);
+      }
+    }
     expect(await send(pngBomb(65_000, 65))).toMatchObject({ status: 413 });
     for (const junk of ['no picture', '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', 'GIF89a', '\x89PNG\r\n\x1a\n']) {
       expect(await send(Buffer.from(junk, 'latin1'))).toMatchObject({ status: 422, body: { code: 'ERR_IMAGE_DECODE' } });

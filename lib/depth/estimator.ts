@@ -3,7 +3,7 @@ import { Calls } from '../calls';
 import { checkDevice } from '../device';
 import { FaissVisionError } from '../error';
 import { decode, type ImageInput } from '../image';
-import { invalid } from '../image/check';
+import { checkMaxPixels, invalid } from '../image/check';
 import { DepthMap, type Near } from './depth-map';
 import { seededWeights } from './seeded';
 import { DepthWatch, type WatchOptions } from './watch';
@@ -23,6 +23,8 @@ export interface DepthEstimatorOptions {
   precision?: 'fp32' | 'bf16' | 'fp16';
   /** Which values are near. Default: what the weights file says; `'high'`, the article's rule, where it does not. */
   near?: Near;
+  /** Most pixels of an encoded picture, from 1; one of more is refused by its header. Default 2^26. */
+  maxPixels?: number;
 }
 
 /** Where the authors' weights are, for messages. */
@@ -45,13 +47,15 @@ export class DepthEstimator {
   readonly seeded: boolean;
   readonly #native: NativeDepthEstimator;
   readonly #calls = new Calls('DepthEstimator');
+  readonly #maxPixels: number | undefined;
 
-  private constructor(native: NativeDepthEstimator, about: { width: number; height: number; near: Near; seeded: boolean }) {
+  private constructor(native: NativeDepthEstimator, about: { width: number; height: number; near: Near; seeded: boolean; maxPixels: number | undefined }) {
     this.#native = native;
     this.width = about.width;
     this.height = about.height;
     this.near = about.near;
     this.seeded = about.seeded;
+    this.#maxPixels = about.maxPixels;
   }
 
   /**
@@ -61,13 +65,14 @@ export class DepthEstimator {
    * ERR_INVALID_ARGUMENT
    */
   static async load(options: DepthEstimatorOptions): Promise<DepthEstimator> {
-    const { weights, device, precision = 'fp32', near } = options ?? {};
+    const { weights, device, precision = 'fp32', near, maxPixels } = options ?? {};
     checkDevice(device);
     if (precision === 'fp16') {
       throw new FaissVisionError('ERR_UNSUPPORTED', "`precision` 'fp16' is for CUDA alone, which this build does not have; take 'bf16' or 'fp32'");
     }
     if (precision !== 'fp32' && precision !== 'bf16') throw invalid('precision', "'fp32', 'bf16' or 'fp16'", precision);
     if (near !== undefined && near !== 'high' && near !== 'low') throw invalid('near', "'high' or 'low'", near);
+    checkMaxPixels(maxPixels);
     if (typeof weights !== 'string' || weights === '') {
       const error = invalid('weights', "the path of a safetensors file or 'seeded'", weights);
       throw new FaissVisionError(error.code, `${error.message}; ${WHERE}`);
@@ -83,6 +88,7 @@ export class DepthEstimator {
       height: about.height,
       near: near ?? (about.near === 'low' ? 'low' : 'high'),
       seeded: about.source === 'seeded',
+      maxPixels,
     });
   }
 
@@ -102,7 +108,7 @@ export class DepthEstimator {
    * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_EMPTY, ERR_IMAGE_DECODE, ERR_IMAGE_TOO_LARGE, ERR_INVALID_ARGUMENT, ERR_CLOSED
    */
   async estimate(image: ImageInput): Promise<DepthMap> {
-    const values = await this.#calls.run(async () => this.#native.estimate(await decode(image)));
+    const values = await this.#calls.run(async () => this.#native.estimate(await decode(image, 'image', { maxPixels: this.#maxPixels })));
     return new DepthMap(values, { width: this.width, height: this.height, near: this.near, seeded: this.seeded });
   }
 

@@ -4,7 +4,7 @@ import { Calls, Places } from '../calls';
 import { checkDevice } from '../device';
 import { FaissVisionError } from '../error';
 import { decode, type ImageInput } from '../image';
-import { invalid } from '../image/check';
+import { checkMaxPixels, invalid } from '../image/check';
 import { DEFAULT_WEIGHTS, packagedWeights, weightsPath } from './weights';
 
 export interface FaceRecognizerOptions {
@@ -35,6 +35,8 @@ export interface FaceRecognizerOptions {
   thresholds?: [number, number, number];
   /** Keeps so many of the largest faces of a picture; 1 is the largest only. Default: all. */
   maxFaces?: number;
+  /** Most pixels of an encoded picture, from 1; one of more is refused by its header. Default 2^26. */
+  maxPixels?: number;
   /** facenet: pixels of the chip that are to lie around the detector's box, from 0 to 159, as facenet-pytorch counts them. Default 0. */
   margin?: number;
 }
@@ -107,6 +109,8 @@ export class FaceRecognizer {
   readonly threshold: number;
   /** Where that number comes from. */
   readonly thresholdSource: string;
+  /** Most pixels of an encoded picture, where it was loaded with a limit. */
+  readonly maxPixels: number | undefined;
   readonly #native: NativeFaceRecognizer;
   readonly #calls = new Calls('FaceRecognizer');
   readonly #places = new Places(DECODED_AT_ONCE);
@@ -116,17 +120,18 @@ export class FaceRecognizer {
   private constructor(
     native: NativeFaceRecognizer,
     about: Awaited<ReturnType<NativeFaceRecognizer['load']>>,
-    { model, weights, maxFaces, minFaceSize }: { model: string; weights: string; maxFaces: number | undefined; minFaceSize: number | undefined },
+    own: { model: string; weights: string; maxFaces: number | undefined; minFaceSize: number | undefined; maxPixels: number | undefined },
   ) {
     this.#native = native;
-    this.model = model;
-    this.weights = weights;
+    this.model = own.model;
+    this.weights = own.weights;
     this.dimension = about.dimension;
     this.chipSize = about.chipSize;
     this.threshold = about.threshold;
     this.thresholdSource = about.thresholdSource;
-    this.#maxFaces = maxFaces;
-    this.#minFaceSize = minFaceSize;
+    this.maxPixels = own.maxPixels;
+    this.#maxFaces = own.maxFaces;
+    this.#minFaceSize = own.minFaceSize;
   }
 
   /**
@@ -151,11 +156,12 @@ export class FaceRecognizer {
    * for it, ERR_NOT_FINITE for weights whose features are no numbers, ERR_INVALID_ARGUMENT
    */
   static async load(options: FaceRecognizerOptions): Promise<FaceRecognizer> {
-    const { model, weights, device, precision = 'fp32', minFaceSize, thresholds, maxFaces, margin } = options ?? {};
+    const { model, weights, device, precision = 'fp32', minFaceSize, thresholds, maxFaces, maxPixels, margin } = options ?? {};
     checkDevice(device);
     if (precision !== 'fp32' && precision !== 'bf16') throw invalid('precision', "'fp32' or 'bf16'", precision);
     if (maxFaces !== undefined && !(Number.isSafeInteger(maxFaces) && maxFaces >= 1)) throw invalid('maxFaces', 'a whole number of at least 1', maxFaces);
     checkMinFaceSize(minFaceSize);
+    checkMaxPixels(maxPixels);
     const own = registered.get(model);
     const { FaceRecognizer: Native } = visionAddon(); // without it no weights help
     const file = await weightsPath(own?.architecture ?? model, weights ?? own?.weights);
@@ -170,7 +176,7 @@ export class FaceRecognizer {
       thresholds,
       margin,
     });
-    return new FaceRecognizer(native, await native.load(), { model, weights: file, maxFaces, minFaceSize });
+    return new FaceRecognizer(native, await native.load(), { model, weights: file, maxFaces, minFaceSize, maxPixels });
   }
 
   /**
@@ -204,7 +210,7 @@ export class FaceRecognizer {
       };
       try {
         // A part is given in pixels of the whole picture, and may be small.
-        const pixels = await decode(image, 'image', { shrink: region === undefined ? shrinkFor(minFaceSize) : 1, turn });
+        const pixels = await decode(image, 'image', { maxPixels: this.maxPixels, shrink: region === undefined ? shrinkFor(minFaceSize) : 1, turn });
         const { shrunk } = pixels;
         const smallest = shrunk && minFaceSize !== undefined ? minFaceSize / Math.max(shrunk.x, shrunk.y) : minFaceSize;
         return { shrunk, ...(await this.#native.faces(pixels, { maxFaces, minFaceSize: smallest, region })) };

@@ -386,7 +386,7 @@ export class Gallery {
   }
 
   async #faceOf(image: ImageInput, name: string, id: string, which: 'one' | 'largest', limits: Quality | undefined): Promise<NewFace> {
-    const pixels = await decode(image, name);
+    const pixels = await decode(image, name, { maxPixels: this.#options.recognizer?.maxPixels });
     const face = one(await this.#recognize(pixels), name, which);
     if (limits !== undefined) requireQuality(await measure(pixels, face), limits, name);
     return {

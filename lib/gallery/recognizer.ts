@@ -17,6 +17,8 @@ export interface GalleryRecognizer {
   /** Which version of it. Default: the beginning of the SHA-256 of the file `weights`, or '' without one. */
   readonly version?: string;
   readonly weights?: string;
+  /** Most pixels of an encoded picture; one of more is refused by its header. Default 2^26. */
+  readonly maxPixels?: number | undefined;
   /** Without, the gallery takes features only. */
   faces?(image: ImageInput, options?: FacesOptions): Promise<Face[]>;
 }

@@ -9,12 +9,15 @@ export function invalid(name: string, expected: string, value: unknown): FaissVi
   return new FaissVisionError('ERR_INVALID_ARGUMENT', `\`${name}\` must be ${expected}, got ${show(value)}`);
 }
 
-export function checkSize(name: string, what: string, width: number, height: number): void {
-  if (width * height <= maxPixels) return;
-  throw new FaissVisionError(
-    'ERR_IMAGE_TOO_LARGE',
-    `${name}: ${what} is ${width} x ${height} = ${width * height} pixels; the limit is ${maxPixels} pixels`,
-  );
+export function checkSize(name: string, what: string, width: number, height: number, limit = maxPixels): void {
+  if (width * height <= limit) return;
+  throw new FaissVisionError('ERR_IMAGE_TOO_LARGE', `${name}: ${what} is ${width} x ${height} = ${width * height} pixels; the limit is ${limit} pixels`);
+}
+
+/** Checks an option that asks for a lower limit. */
+export function checkMaxPixels(limit: unknown): void {
+  if (limit === undefined || (Number.isSafeInteger(limit) && (limit as number) >= 1 && (limit as number) <= maxPixels)) return;
+  throw invalid('maxPixels', `a whole number from 1 to ${maxPixels}`, limit);
 }
 
 // customInspect would run the caller's code while their mistake is being described.

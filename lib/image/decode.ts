@@ -15,6 +15,7 @@ interface Encoded {
 
 /** How a picture is to be decoded. */
 interface Decoding {
+  maxPixels?: number | undefined;
   shrink?: number;
   turn?: () => Promise<void>;
 }
@@ -30,6 +31,7 @@ const LARGE = 2 ** 22;
  * upright as its EXIF orientation says. Of an animation the first frame. Raw pixels pass through uncopied.
  *
  * @param name what messages call this argument
+ * @param how.maxPixels most pixels of an encoded picture, where that is less than 2^26
  * @param how.shrink a large JPEG or WebP file may come out at 1 / shrink of its width and height, which their decoders do in less
  *   time; `shrunk` says by how much it did
  * @param how.turn waited for before a file is read or pixels are made; raw pixels do not wait
@@ -37,17 +39,17 @@ const LARGE = 2 ** 22;
  *   readable file, ERR_IMAGE_EMPTY for one of no bytes, ERR_IMAGE_TOO_LARGE above 2^26 pixels,
  *   ERR_IMAGE_DECODE for anything that is not a whole picture
  */
-export async function decode(input: ImageInput, name = 'image', { shrink = 1, turn }: Decoding = {}): Promise<Pixels> {
+export async function decode(input: ImageInput, name = 'image', { maxPixels, shrink = 1, turn }: Decoding = {}): Promise<Pixels> {
   if (types.isUint8Array(input)) {
     // A copy: the caller may write to these bytes, or transfer them away, while another thread decodes them.
     const bytes = Buffer.from(input);
     await turn?.();
-    return decodeBytes({ bytes, what: `encoded bytes (${bytes.byteLength} bytes)` }, name, shrink);
+    return decodeBytes({ bytes, what: `encoded bytes (${bytes.byteLength} bytes)` }, name, shrink, maxPixels);
   }
   if (typeof input === 'string' || input instanceof URL) {
     const path = typeof input === 'string' ? input : filePath(input, name);
     await turn?.();
-    return decodeBytes(await readImage(path, name), name, shrink);
+    return decodeBytes(await readImage(path, name), name, shrink, maxPixels);
   }
   if (isMat(input)) return rawPixels(matPixels(input, name), name);
   if (isRawImage(input)) return rawPixels(input, name);
@@ -79,7 +81,7 @@ async function readImage(path: string, name: string): Promise<Encoded> {
   }
 }
 
-async function decodeBytes({ bytes, what }: Encoded, name: string, shrink: number): Promise<Pixels> {
+async function decodeBytes({ bytes, what }: Encoded, name: string, shrink: number, maxPixels: number | undefined): Promise<Pixels> {
   if (bytes.byteLength === 0) {
     throw new FaissVisionError('ERR_IMAGE_EMPTY', `${name}: ${what} is empty, expected a JPEG, PNG or WebP file`);
   }
@@ -88,7 +90,7 @@ async function decodeBytes({ bytes, what }: Encoded, name: string, shrink: numbe
   try {
     // The default of failing at a decoder's warning stays: without it half a photo counts as a photo.
     const header = await sharp(bytes, { limitInputPixels: false }).metadata();
-    checkSize(name, what, header.width, header.height);
+    checkSize(name, what, header.width, header.height, maxPixels);
     // An SVG's text is drawn with the machine's fonts, and crashes where none are set up (sharp's issue 4409).
     if (header.format === 'svg') throw new Error('a drawing (SVG), not a picture');
     const options = { autoOrient: true, ignoreIcc: isSrgb(header.icc) };

@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
 import { loadConfig } from './config/load.js';
 import { openLogs } from './logs.js';
 import { databaseFile, Service } from './service.js';
@@ -14,6 +15,8 @@ export type { Config } from './config/schema.js';
  * @throws ERR_CONFIG_INVALID and what opening and listening throw
  */
 export async function serve(file: string, onListening: (address: string) => void = () => {}): Promise<void> {
+  // A frame's pixels count as V8's: ten a second would have it collect everything once a second, beside a heap that hardly changes.
+  setFlagsFromString('--heap-growing-percent=300');
   const { config } = await loadConfig(file);
   const service = await Service.open(config, openLogs(config.logs));
   const asked = new Promise<void>((resolve) => {

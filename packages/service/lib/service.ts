@@ -24,7 +24,8 @@ import { openDatabase, type Db } from './store/database.js';
 import { EventStore } from './store/events.js';
 import { Tokens } from './store/tokens.js';
 
-const DAY = 24 * 3600 * 1000;
+const MINUTE = 60_000;
+const DAY = 24 * 60 * MINUTE;
 /** Milliseconds from one look at the event loop's delay to the next; Node counts them into it. */
 const DELAY_RESOLUTION = 10;
 
@@ -46,6 +47,8 @@ export class Service {
   readonly #cameras = new Map<string, CameraPipeline>();
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION });
+  /** Of the last whole minute. */
+  #delayThen: number | undefined;
   #app: App | undefined;
   #stopping = false;
 
@@ -60,8 +63,9 @@ export class Service {
       checkListening(config.http.host, { tokens: new Tokens(db) });
       const { recognizer, depth, threads } = config.models;
       if (threads !== undefined) setThreads(threads);
-      const faces = await FaceRecognizer.load(recognizer as Parameters<typeof FaceRecognizer.load>[0]);
-      const estimator = depth && (await DepthEstimator.load({ weights: depth.weights, precision: depth.precision, ...(depth.near ? { near: depth.near } : {}) }));
+      const { maxPixels } = config.http;
+      const faces = await FaceRecognizer.load({ ...recognizer, maxPixels } as Parameters<typeof FaceRecognizer.load>[0]);
+      const estimator = depth && (await DepthEstimator.load({ weights: depth.weights, precision: depth.precision, maxPixels, ...(depth.near ? { near: depth.near } : {}) }));
       const people = await People.open(join(config.data, 'people.db'), faces, config.decision.threshold);
       return new Service(config, log, db, faces, estimator, people);
     } catch (error) {
@@ -126,7 +130,10 @@ export class Service {
     const lost = this.#events.lostCameras();
     for (const camera of config.cameras) this.#cameras.set(camera.id, this.#pipeline(camera, lost.includes(camera.id)));
     this.#every(3600_000, () => this.#events.prune(new Date(Date.now() - config.events.days * DAY)));
-    this.#every(60_000, () => this.#delay.reset());
+    this.#every(MINUTE, () => {
+      this.#delayThen = this.#delayNow();
+      this.#delay.reset();
+    });
     this.#delay.enable();
 
     this.#app = await buildApp({
@@ -146,7 +153,7 @@ export class Service {
       mqtt: this.#mqtt,
       hub: this.#hub,
       metrics: this.#metrics,
-      eventLoopDelay: () => Math.max(0, this.#delay.percentile(99) / 1e6 - DELAY_RESOLUTION),
+      eventLoopDelay: () => this.#delayThen ?? this.#delayNow(),
       ready: () => !this.#stopping,
     });
     // A longer queue than Node's: a connection that does not fit into it is refused without a word.
@@ -197,6 +204,11 @@ export class Service {
     pipeline.on('failed', (error) => this.log.warn({ camera: id, reason: messageOf(error) }, 'a frame failed'));
     this.#mqtt?.tellState(id, camera.status);
     return pipeline;
+  }
+
+  /** 99th percentile, milliseconds. */
+  #delayNow(): number {
+    return Math.max(0, this.#delay.percentile(99) / 1e6 - DELAY_RESOLUTION);
   }
 
   #every(ms: number, work: () => unknown): void {

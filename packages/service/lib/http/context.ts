@@ -30,7 +30,7 @@ export interface Context {
   mqtt: Mqtt | undefined;
   hub: Hub;
   metrics: Metrics;
-  /** 99th percentile of the event loop's delay, milliseconds. */
+  /** 99th percentile of the event loop's delay, milliseconds, in the last whole minute. */
   eventLoopDelay(): number;
   /** Whether everything is loaded and nothing stops yet. */
   ready(): boolean;

@@ -169,7 +169,7 @@ export const Status = Type.Object({
   owed: Type.Record(Type.String(), Type.Integer(), { description: 'events that a sink has still to be told of' }),
   mqtt: Type.Optional(Type.Object({ connected: Type.Boolean() })),
   memory: Type.Integer({ description: 'resident bytes' }),
-  eventLoop: Type.Object({ p99: Type.Number({ description: 'milliseconds of delay, since the last minute began' }) }),
+  eventLoop: Type.Object({ p99: Type.Number({ description: 'milliseconds of delay, in the last whole minute' }) }),
 });
 
 export const Session = Type.Object({

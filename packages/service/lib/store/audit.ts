@@ -1,4 +1,4 @@
-import type { Db } from './database.js';
+import { writeLightly, type Db } from './database.js';
 import type { ServiceEvent } from './events.js';
 
 /**
@@ -57,7 +57,7 @@ export class Audit {
   }
 
   end(id: number, state: Exclude<AuditState, 'pending' | 'started'>, detail?: string): void {
-    this.#end.run(state, detail ?? null, Date.now(), id);
+    writeLightly(this.#db, () => this.#end.run(state, detail ?? null, Date.now(), id));
   }
 
   /** How often a rule has decided to act since then, each event once. */

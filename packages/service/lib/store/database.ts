@@ -79,6 +79,19 @@ export function openDatabase(file: string): Db {
   }
 }
 
+/**
+ * Writes without waiting for the disk, which would hold up everything else: such a write survives a killed process, and is on the disk with
+ * the next one that waits. For what a power cut may take back, because it is only done or told again.
+ */
+export function writeLightly(db: Db, write: () => void): void {
+  db.pragma('synchronous = NORMAL');
+  try {
+    write();
+  } finally {
+    db.pragma('synchronous = FULL');
+  }
+}
+
 function migrate(db: Db): void {
   const update = db.transaction(() => {
     const version = db.pragma('user_version', { simple: true }) as number;

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { EventType } from '../config/schema.js';
-import type { Db } from './database.js';
+import { writeLightly, type Db } from './database.js';
 
 export interface Box {
   x: number;
@@ -131,7 +131,7 @@ export class EventStore {
   }
 
   keepSnapshot(id: string, snapshot: Uint8Array): void {
-    this.#db.prepare('UPDATE events SET snapshot = ? WHERE id = ?').run(snapshot, id);
+    writeLightly(this.#db, () => this.#db.prepare('UPDATE events SET snapshot = ? WHERE id = ?').run(snapshot, id));
   }
 
   /** What nobody was told the end of, because the service ended first: tracks without `left`, alerts without `clear`. */
@@ -185,11 +185,11 @@ export class EventStore {
   }
 
   delivered(sink: string, sequence: number): void {
-    this.#delivered.run(sink, sequence);
+    writeLightly(this.#db, () => this.#delivered.run(sink, sequence));
   }
 
   failed(sink: string, sequence: number): void {
-    this.#failed.run(sink, sequence);
+    writeLightly(this.#db, () => this.#failed.run(sink, sequence));
   }
 
   /** How many events each sink is owed. */

@@ -34,10 +34,12 @@ const NOBODY = randomBytes(32);
 export class Tokens {
   readonly #db: Db;
   readonly #find;
+  readonly #any;
 
   constructor(db: Db) {
     this.#db = db;
     this.#find = db.prepare('SELECT * FROM tokens WHERE id = ?');
+    this.#any = db.prepare('SELECT 1 FROM tokens LIMIT 1');
   }
 
   /**
@@ -77,7 +79,7 @@ export class Tokens {
   }
 
   get any(): boolean {
-    return this.#db.prepare('SELECT 1 FROM tokens LIMIT 1').get() !== undefined;
+    return this.#any.get() !== undefined;
   }
 }
 

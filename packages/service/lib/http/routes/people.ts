@@ -10,7 +10,7 @@ const Enrolled = Type.Object({ person: Person, face: PersonFace, created: Type.B
 const Done = Type.Null({ description: 'done' });
 
 /** The gallery's people. */
-export const peopleRoutes: Routes = (app, { config: { http }, people, cameras }) => {
+export const peopleRoutes: Routes = (app, { people, cameras }) => {
   const nobody = (id: string) => new HttpError(404, 'ERR_PERSON_UNKNOWN', `there is nobody with the id "${id}"`);
 
   app.get(
@@ -68,7 +68,7 @@ export const peopleRoutes: Routes = (app, { config: { http }, people, cameras })
         response: { 201: Enrolled, ...failures },
       },
     },
-    async ({ query, body }, reply) => reply.status(201).send(await people.enroll(query.name, await checkPicture(body, http.maxPixels))),
+    async ({ query, body }, reply) => reply.status(201).send(await people.enroll(query.name, checkPicture(body))),
   );
 
   app.post(

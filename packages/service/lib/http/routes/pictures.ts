@@ -10,8 +10,6 @@ const MaxFaces = Query({ maxFaces: Type.Optional(Type.Integer({ minimum: 1, maxi
 
 /** What a picture that is sent shows. */
 export const pictureRoutes: Routes = (app, { config, recognizer, people, depth }) => {
-  const picture = (body: unknown) => checkPicture(body, config.http.maxPixels);
-
   app.post(
     '/v1/faces',
     {
@@ -23,7 +21,7 @@ export const pictureRoutes: Routes = (app, { config, recognizer, people, depth }
       },
     },
     async ({ body, query }) => {
-      const faces = await recognizer.faces(await picture(body), query);
+      const faces = await recognizer.faces(checkPicture(body), query);
       return { faces: faces.map(({ box, score, landmarks }) => ({ box, score, landmarks })) };
     },
   );
@@ -39,7 +37,7 @@ export const pictureRoutes: Routes = (app, { config, recognizer, people, depth }
       },
     },
     async ({ body, query }) => {
-      const faces = await recognizer.faces(await picture(body), query);
+      const faces = await recognizer.faces(checkPicture(body), query);
       const { dimension } = recognizer;
       return {
         model: config.models.recognizer.model,
@@ -59,7 +57,7 @@ export const pictureRoutes: Routes = (app, { config, recognizer, people, depth }
         response: { 200: Type.Object({ faces: Type.Array(IdentifiedFace) }), ...failures },
       },
     },
-    async ({ body, query }) => ({ faces: await people.identify(await picture(body), query.top ?? 1) }),
+    async ({ body, query }) => ({ faces: await people.identify(checkPicture(body), query.top ?? 1) }),
   );
 
   app.post(
@@ -68,7 +66,7 @@ export const pictureRoutes: Routes = (app, { config, recognizer, people, depth }
       config: recognise,
       schema: { ...about('Whether a picture shows this person'), params: IdParams, response: { 200: Verification, ...failures } },
     },
-    async ({ body, params }) => people.verify(params.id, await picture(body)),
+    async ({ body, params }) => people.verify(params.id, checkPicture(body)),
   );
 
   app.post(
@@ -88,7 +86,7 @@ export const pictureRoutes: Routes = (app, { config, recognizer, people, depth }
     },
     async ({ body, headers }, reply) => {
       if (!depth) throw new HttpError(501, 'ERR_NO_DEPTH', 'there is no depth here: the configuration has no models.depth');
-      const map = await depth.estimate(await picture(body));
+      const map = await depth.estimate(checkPicture(body));
       if (headers.accept?.includes('image/png')) {
         void reply.type('image/png');
         return reply.send(await map.toPng());
