@@ -2,8 +2,8 @@ import * as fs from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import * as path from 'node:path';
 import { FaissVisionError } from '../error';
-import type { ImageInput, MatLike } from '../image';
-import { matPixelsAsync } from '../image/mat';
+import type { ImageInput, MatLike, RawImage } from '../image';
+import { matPixels, matPixelsAsync } from '../image/mat';
 
 /** Where frames come from. */
 export interface FrameSource {
@@ -46,6 +46,8 @@ interface OpenCv {
   VideoCapture: new (source: number | string) => Capture;
 }
 interface Capture {
+  get(property: number): number;
+  read(): CapturedMat;
   readAsync(): Promise<CapturedMat>;
   release(): void;
 }
@@ -57,7 +59,7 @@ interface CapturedMat extends MatLike {
 
 /** @param live whether an end is a failure: a camera has none of its own */
 export async function* capturedFrames(source: number | string, live: boolean): AsyncGenerator<ImageInput> {
-  const what = live ? `camera ${source}` : `"${source}"`;
+  const what = named(source, live);
   const capture = openCapture(source, what);
   try {
     for (;;) {
@@ -71,6 +73,42 @@ export async function* capturedFrames(source: number | string, live: boolean): A
   } finally {
     capture.release();
   }
+}
+
+/** OpenCV's number for it. */
+const CAP_PROP_FPS = 5;
+
+/** A source that is open. */
+export interface CapturedFrames {
+  /** A film's own pace; 0 where the source does not tell. */
+  framesPerSecond: number;
+  /** Each to be called before the next, for its pixels, which are copied only then. */
+  frames: Generator<() => RawImage, void, undefined>;
+}
+
+/**
+ * The same, waiting for each frame on the calling thread, which should be one of its own: `capturedFrames` waits on one of the few
+ * threads that all reading of files and decoding of pictures in the process share.
+ */
+export function capturedFramesSync(source: number | string, live: boolean): CapturedFrames {
+  const what = named(source, live);
+  const capture = openCapture(source, what);
+  function* frames(): CapturedFrames['frames'] {
+    try {
+      for (let mat = capture.read(); !mat.empty; mat = capture.read()) {
+        yield () => matPixels(mat, what);
+        mat.release();
+      }
+      if (live) throw new FaissVisionError('ERR_SOURCE_FAILED', `${what} gives no more frames`);
+    } finally {
+      capture.release();
+    }
+  }
+  return { framesPerSecond: capture.get(CAP_PROP_FPS), frames: frames() };
+}
+
+function named(source: number | string, live: boolean): string {
+  return live ? `camera ${source}` : `"${source}"`;
 }
 
 /** The optional peer, without the log that its builder writes to standard output each time it is loaded. */

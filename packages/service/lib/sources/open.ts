@@ -13,8 +13,8 @@ import { hasOpenCv, openCvFrames } from './opencv.js';
  * @throws ERR_SOURCE_NOT_FOUND, ERR_SOURCE_FAILED, ERR_OPENCV_UNAVAILABLE where nothing that reads it is installed
  */
 export async function* openSource(camera: CameraConfig, signal: AbortSignal): AsyncGenerator<ImageInput> {
-  const { source, fps, repeat } = camera;
-  if (/^https?:\/\//.test(source)) return yield* mjpegFrames(source, signal);
+  const { source, fps, repeat, reader } = camera;
+  if (/^https?:\/\//.test(source) && reader === 'auto') return yield* mjpegFrames(source, signal);
   const film = !/^\d+$/.test(source) && !/^[a-z][a-z0-9+.-]*:\/\//i.test(source);
   if (film) {
     const found = await stat(source).catch((cause: unknown) => {
@@ -22,9 +22,8 @@ export async function* openSource(camera: CameraConfig, signal: AbortSignal): As
     });
     if (found.isDirectory()) return yield* folder(source, fps, repeat, signal);
   }
-  const reader = readerOf(camera);
-  if (reader === 'ffmpeg') return yield* ffmpegFrames(findFfmpeg()!, source, { fps, film, repeat }, signal);
-  do yield* openCvFrames(source, fps, signal);
+  if (readerOf(camera) === 'ffmpeg') return yield* ffmpegFrames(findFfmpeg()!, source, { fps, film, repeat }, signal);
+  do yield* openCvFrames(source, { fps, film }, signal);
   while (film && repeat && !signal.aborted);
 }
 
