@@ -1,7 +1,8 @@
 import { createServer } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { mjpegServer } from '../scripts/service/mjpeg.mjs';
 import { freePort } from './support/broker.js';
+import { afterwards, closed } from './support/closing.js';
 import { loadOpenCv, opencvModules } from './support/opencv.js';
 import { ffmpeg, makeFilm, rtspServer, vlc } from './support/rtsp.js';
 import { RunningService, visits } from './support/service.js';
@@ -12,15 +13,6 @@ const { missing } = loadOpenCv();
 process.env.NODE_PATH = opencvModules;
 delete process.env.OPENCV4NODEJS_DISABLE_AUTOBUILD;
 
-const closing: (() => unknown)[] = [];
-const closed = <T extends { close(): unknown }>(thing: T): T => {
-  closing.unshift(() => thing.close());
-  return thing;
-};
-afterEach(async () => {
-  for (const close of closing.splice(0)) await close();
-});
-
 const serving = (cameras: object[]) =>
   closed(new RunningService({ cameras: cameras.map((camera) => ({ reader: 'opencv', ...camera })), decision: { leftAfter: 0.8 } })).start();
 const camera = async (service: RunningService, id: string) => (await service.call('GET', `/v1/cameras/${id}`)).body;
@@ -28,7 +20,7 @@ const camera = async (service: RunningService, id: string) => (await service.cal
 describe.skipIf(missing || ffmpeg === undefined)('VideoCapture of @u4/opencv4nodejs in the service (with ffmpeg)', () => {
   it('recognises who comes in a film, at its pace and to its end, in an MJPEG stream, and over RTSP from VLC', async () => {
     const { film, folder, remove } = await makeFilm(2);
-    closing.push(remove);
+    afterwards(remove);
     const mjpeg = closed(await mjpegServer(await visits(), { fps: 10 }));
     const sources: Record<string, string> = { film, mjpeg: mjpeg.url, ...(vlc ? { rtsp: closed(await rtspServer(film, folder)).url } : {}) };
     const service = await serving(Object.entries(sources).map(([id, source]) => ({ id, source })));
@@ -64,7 +56,7 @@ describe.skipIf(missing || ffmpeg === undefined)('VideoCapture of @u4/opencv4nod
   it('a camera that never answers keeps neither the service nor its end waiting', async () => {
     const silent = createServer(() => {});
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
-    closing.push(() => silent.close());
+    afterwards(() => silent.close());
     const { port } = silent.address() as { port: number };
     const service = await serving([{ id: 'silent', source: `rtsp://127.0.0.1:${port}/x`, stallAfter: 1, lostAfter: 2 }]);
     await until('it is lost', async () => (await camera(service, 'silent')).state === 'lost');

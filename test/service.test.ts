@@ -1,9 +1,10 @@
 import { createHmac } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { mjpegServer } from '../scripts/service/mjpeg.mjs';
 import { Broker, mosquitto, Subscriber } from './support/broker.js';
+import { afterwards, closed } from './support/closing.js';
 import { ffmpeg, makeFilm, rtspServer, vlc } from './support/rtsp.js';
 import { RunningService, visits } from './support/service.js';
 import { until } from './support/wait.js';
@@ -16,15 +17,6 @@ const rule = (more = {}) => ({ name: 'open', people: ['Obama'], cameras: ['door'
 
 /** What happened, in a few words each. */
 const told = (events: { type: string; person?: { name: string } }[]) => events.map(({ type, person }) => (person ? `${type} ${person.name}` : type));
-
-const closing: (() => unknown)[] = [];
-const closed = <T extends { close(): unknown }>(thing: T): T => {
-  closing.unshift(() => thing.close());
-  return thing;
-};
-afterEach(async () => {
-  for (const close of closing.splice(0)) await close();
-});
 
 describe.skipIf(mosquitto === undefined)('from a camera to an open door (with mosquitto)', () => {
   let broker: Broker;
@@ -67,7 +59,7 @@ describe.skipIf(mosquitto === undefined)('from a camera to an open door (with mo
 
   it.skipIf(vlc === undefined || ffmpeg === undefined)('the same over RTSP, from VLC, until that ends', async () => {
     const { film, folder, remove } = await makeFilm(4); // with its end VLC ends the session
-    closing.push(remove);
+    afterwards(remove);
     const server = closed(await rtspServer(film, folder));
     const service = closed(new RunningService({
       mqtt: { url: broker.url },
@@ -197,7 +189,7 @@ describe('a webhook that is down for a while', () => {
       });
     });
     await new Promise<void>((resolve) => hook.listen(0, '127.0.0.1', resolve));
-    closing.push(() => new Promise((resolve) => hook.close(resolve)));
+    afterwards(() => new Promise((resolve) => hook.close(resolve)));
     const service = closed(new RunningService({
       webhooks: [{ name: 'log', url: `http://127.0.0.1:${(hook.address() as AddressInfo).port}/`, secret }],
       cameras: [{ id: 'door', source: camera.url }],
