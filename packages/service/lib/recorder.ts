@@ -4,7 +4,7 @@ import type { Outbox } from './delivery/outbox.js';
 import type { Hub } from './hub.js';
 import type { Metrics } from './metrics.js';
 import { toJpeg } from './pipeline/picture.js';
-import type { Rules } from './rules/rules.js';
+import { kindOf, type Rules } from './rules/rules.js';
 import type { EventStore, NewEvent, ServiceEvent } from './store/events.js';
 
 export interface RecorderOptions {
@@ -24,7 +24,7 @@ const MOST_FACES = 64;
 /** Writes an event, with what is owed and what rules mean to do, in one transaction; only then does anybody hear of it. */
 export class Recorder {
   readonly #options: RecorderOptions;
-  /** The faces of the newest events, for rules that keep a photo. */
+  /** The faces that are to be kept as pictures, until they are. */
   readonly #faces = new Map<string, RawImage>();
 
   constructor(options: RecorderOptions) {
@@ -40,7 +40,8 @@ export class Recorder {
       { event: kept.id, type: kept.type, camera: kept.camera, person: kept.person, rules: intents.map(({ rule }) => rule.name), reason: kept.reason },
       'event',
     );
-    if (face) this.#hold(kept.id, face);
+    const photo = intents.some(({ rule, action }) => kindOf(rule.do[action]!) === 'photo');
+    if (face && (snapshots || photo)) this.#hold(kept.id, face);
     rules.run(intents);
     outbox.wake(kept.camera);
     hub.emit('event', kept);
@@ -53,6 +54,7 @@ export class Recorder {
     const face = this.#faces.get(id);
     if (!face) throw new Error('the picture is gone');
     events.keepSnapshot(id, await toJpeg(face, 90));
+    this.#faces.delete(id);
   }
 
   #hold(id: string, face: RawImage): void {
