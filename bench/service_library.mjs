@@ -1,7 +1,7 @@
-// The library's side of `npm run bench:service`, in a process of its own: identifies the photo whenever it is told to, and answers with
-// the milliseconds that it took.
+// The library's side of `npm run bench:service`, in a process of its own: identifies whichever of the photos it is sent the place of, and
+// answers with the milliseconds that it took.
 //
-//   node bench/service_library.mjs PHOTO ENROLLED FOLDER
+//   node bench/service_library.mjs FOLDER ENROLLED PHOTO...
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -10,15 +10,15 @@ const require = createRequire(import.meta.url)
 const { FaceRecognizer } = require('../dist/face')
 const { Gallery } = require('../dist/gallery')
 
-const [photo, enrolled, folder] = process.argv.slice(2)
+const [folder, enrolled, ...photos] = process.argv.slice(2)
 // As the service loads it.
 const recognizer = await FaceRecognizer.load({ model: 'resnet128', minFaceSize: 40 })
 const gallery = await Gallery.open(join(folder, 'people.db'), { recognizer })
 await gallery.enroll('Obama', enrolled)
-const body = readFileSync(photo)
-process.on('message', async () => {
+const bodies = photos.map((photo) => readFileSync(photo))
+process.on('message', async (place) => {
   const begin = performance.now()
-  await gallery.identify(body)
+  await gallery.identify(bodies[place])
   process.send(performance.now() - begin)
 })
 process.once('disconnect', () => process.exit())
