@@ -27,6 +27,7 @@
 #include "ann/faiss_call.h"
 #include "ann/faiss_care.h"
 #include "ann/finite.h"
+#include "ann/huge_pages.h"
 #include "ann/index_check.h"
 #include "ann/index_merge.h"
 #include "ann/index_search.h"
@@ -192,7 +193,21 @@ size_t removeFrom(faiss::IndexBinary& index, const faiss::IDSelector& selector) 
 } // namespace
 
 template <class V>
-BasicIndex<V>::BasicIndex(std::unique_ptr<Faiss> index, Exact exact) : index_(withBounds(std::move(index), exact)), exact_(exact) {}
+BasicIndex<V>::BasicIndex(std::unique_ptr<Faiss> index, Exact exact) : index_(withBounds(std::move(index), exact)), exact_(exact) {
+    settle();
+}
+
+/// Whenever it has grown by a quarter, so that many small additions do not pay for it each time.
+template <class V>
+void BasicIndex<V>::settle() {
+    if constexpr (std::is_same_v<Component, float>) {
+        constexpr size_t kWorth = 16 << 20; // less lies in the processor's caches for the most part
+        const size_t now = bytes();
+        if (now < kWorth || now < settled_ / 4 * 5) return;
+        useHugePages(*index_);
+        settled_ = now;
+    }
+}
 
 template <class V>
 int64_t BasicIndex<V>::width() const {
@@ -302,6 +317,7 @@ void BasicIndex<V>::add(int64_t n, const Component* x, const int64_t* ids, const
         }
         if (progress) progress(double(done + count) / double(n));
     }
+    settle();
 }
 
 template <class V>
@@ -409,12 +425,14 @@ void BasicIndex<V>::mergeFrom(BasicIndex& other, int64_t addId) {
         throw Error("ERR_FAISS", "FAISS could not merge an " + type() + ": " + plainText(exception));
     }
     finishEmptying(*other.index_);
+    settle();
 }
 
 template <class V>
 void BasicIndex<V>::reset() {
     faissCall("reset", *index_, [&] { index_->reset(); });
     finishEmptying(*index_);
+    settled_ = 0;
 }
 
 template <class V>

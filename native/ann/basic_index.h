@@ -113,9 +113,11 @@ private:
     void requireTrained(const char* what) const;
     void requireFinite(int64_t n, const Component* x) const;
     const Component* safe(int64_t n, const Component* x, std::vector<Component>& padded) const;
+    void settle();
 
     std::unique_ptr<Faiss> index_;
     Exact exact_;
+    size_t settled_ = 0; // its bytes when its memory was last put in huge pages
 };
 
 using FloatIndex = BasicIndex<FloatVectors>;

@@ -22,8 +22,6 @@ struct VectorOf {
 template <int Lanes>
 using Floats = typename VectorOf<Lanes>::type;
 
-constexpr size_t kLine = 64; // bytes of a cache line
-
 enum class Kind { L2, NegativeIp };
 
 template <Kind kind, class V>
@@ -63,6 +61,23 @@ struct Tile {
         size_t at = 0;
         for (; at + Lanes <= d; at += Lanes) step<kind, Lanes>(sum, at);
         rest<kind, Lanes>(sum, at, out, stride);
+    }
+
+    /// The same, one row after the other: the processor fetches ahead best where memory is read from front to back.
+    template <Kind kind, int Lanes>
+    ALWAYS_INLINE void inOrder(float* out, size_t stride) const {
+        static_assert(Queries == 1, "several queries have each row in the cache, and the registers for all");
+        using V = Floats<Lanes>;
+        V sum[Queries][Rows] = {};
+        const size_t end = d / Lanes * Lanes;
+#pragma GCC unroll 8
+        for (int r = 0; r < Rows; r++) {
+            for (size_t at = 0; at < end; at += Lanes) {
+                const V query = *reinterpret_cast<const V*>(x[0] + at), row = *reinterpret_cast<const V*>(y[r] + at);
+                accumulate<kind, V>(sum[0][r], query, row);
+            }
+        }
+        rest<kind, Lanes>(sum, end, out, stride);
     }
 
     /// Halves the sums down to four lanes, each time taking along what of the rest fits, then adds the four up.
@@ -127,22 +142,16 @@ ALWAYS_INLINE void toRowsAll(const float* x, size_t d, const float* rows, size_t
     }
 }
 
-ALWAYS_INLINE void fetch(const float* rows, size_t begin, size_t count) {
-    const uintptr_t first = reinterpret_cast<uintptr_t>(rows) + begin * sizeof(float);
-    for (size_t at = 0; at < count * sizeof(float); at += kLine) __builtin_prefetch(reinterpret_cast<const void*>(first + at));
-}
-
 template <Kind kind, int Lanes, int Queries>
 ALWAYS_INLINE void blockOf(const float* const* xs, const float* rows, size_t d, size_t count, float* out, size_t stride) {
     size_t i = 0;
     for (; i + 4 <= count; i += 4) {
-        // One query waits for memory. The processor's own fetching ahead stops at every page; ours may go beyond the last row.
-        if (Queries == 1) fetch(rows, (i + 8) * d, 4 * d);
         Tile<Queries, 4> tile;
         for (int q = 0; q < Queries; q++) tile.x[q] = xs[q];
         for (int r = 0; r < 4; r++) tile.y[r] = rows + (i + r) * d;
         tile.d = d;
-        tile.template all<kind, Lanes>(out + i, stride);
+        if constexpr (Queries == 1) tile.template inOrder<kind, Lanes>(out + i, stride); // it waits for memory
+        else tile.template all<kind, Lanes>(out + i, stride);
     }
     for (; i < count; i++) {
         Tile<Queries, 1> tile;
