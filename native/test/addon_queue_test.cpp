@@ -9,6 +9,11 @@
 #include <utility>
 #include <vector>
 
+#ifdef __linux__
+#include <algorithm>
+#include <sys/resource.h>
+#endif
+
 #include "addon/pool.h"
 #include "addon/queue.h"
 
@@ -101,6 +106,18 @@ TEST_F(QueueTest, QueuesRunSideBySide) {
     wait(*slow);
     EXPECT_TRUE(quickRan);
 }
+
+#ifdef __linux__
+TEST_F(QueueTest, WorkGivesWayToTheThreadThatAskedForIt) {
+    const int asking = ::getpriority(PRIO_PROCESS, 0); // Linux has it thread by thread
+    std::atomic<int> working{asking};
+    const auto queue = std::make_shared<Queue>(pool);
+    push(*queue, [&] { working = ::getpriority(PRIO_PROCESS, 0); });
+    wait(*queue);
+    EXPECT_EQ(working, std::min(asking + 5, 19));
+    EXPECT_EQ(::getpriority(PRIO_PROCESS, 0), asking);
+}
+#endif
 
 TEST_F(QueueTest, ManyThreadsMayUseOneQueue) {
     const auto queue = std::make_shared<Queue>(pool);
