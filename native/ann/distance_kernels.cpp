@@ -65,8 +65,8 @@ struct Tile {
 
     /// The same, one row after the other: the processor fetches ahead best where memory is read from front to back.
     template <Kind kind, int Lanes>
-    ALWAYS_INLINE void inOrder(float* out, size_t stride) const {
-        static_assert(Queries == 1, "several queries have each row in the cache, and the registers for all");
+    ALWAYS_INLINE void inOrder(float* out) const {
+        static_assert(Queries == 1, "of several queries all but the first find the row in the cache");
         using V = Floats<Lanes>;
         V sum[Queries][Rows] = {};
         const size_t end = d / Lanes * Lanes;
@@ -77,7 +77,7 @@ struct Tile {
                 accumulate<kind, V>(sum[0][r], query, row);
             }
         }
-        rest<kind, Lanes>(sum, end, out, stride);
+        rest<kind, Lanes>(sum, end, out, 0);
     }
 
     /// Halves the sums down to four lanes, each time taking along what of the rest fits, then adds the four up.
@@ -150,8 +150,7 @@ ALWAYS_INLINE void blockOf(const float* const* xs, const float* rows, size_t d, 
         for (int q = 0; q < Queries; q++) tile.x[q] = xs[q];
         for (int r = 0; r < 4; r++) tile.y[r] = rows + (i + r) * d;
         tile.d = d;
-        if constexpr (Queries == 1) tile.template inOrder<kind, Lanes>(out + i, stride); // it waits for memory
-        else tile.template all<kind, Lanes>(out + i, stride);
+        tile.template all<kind, Lanes>(out + i, stride);
     }
     for (; i < count; i++) {
         Tile<Queries, 1> tile;
@@ -169,6 +168,20 @@ ALWAYS_INLINE void blockAll(const float* const* xs, size_t queries, const float*
     size_t q = 0;
     for (; q + Most <= queries; q += Most) blockOf<kind, Lanes, Most>(xs + q, rows, d, count, out + q * stride, stride);
     for (; q < queries; q++) blockOf<kind, Lanes, 1>(xs + q, rows, d, count, out + q * stride, stride);
+}
+
+template <Kind kind, int Lanes>
+ALWAYS_INLINE void streamAll(const float* x, const float* rows, size_t d, size_t count, float* out) {
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        const float* const row = rows + i * d;
+        const Tile<1, 4> tile{{x}, {row, row + d, row + 2 * d, row + 3 * d}, d};
+        tile.template inOrder<kind, Lanes>(out + i);
+    }
+    for (; i < count; i++) {
+        const Tile<1, 1> tile{{x}, {rows + i * d}, d};
+        tile.template inOrder<kind, Lanes>(out + i);
+    }
 }
 
 uint64_t first(uint64_t bits, size_t count) { return count >= kMask ? bits : bits & ((uint64_t{1} << count) - 1); }
@@ -213,7 +226,14 @@ uint64_t below_baseline(const float* values, size_t count, float limit) {
                                   size_t stride) {                                                                             \
         blockAll<Kind::NegativeIp, lanes, most>(xs, nx, rows, d, n, out, stride);                                              \
     }                                                                                                                          \
-    const Variant name = {#name, l2ToRows_##name, ipToRows_##name, l2Block_##name, ipBlock_##name, below_##name};
+    attribute void l2Stream_##name(const float* x, const float* rows, size_t d, size_t n, float* out) {                        \
+        streamAll<Kind::L2, lanes>(x, rows, d, n, out);                                                                        \
+    }                                                                                                                          \
+    attribute void ipStream_##name(const float* x, const float* rows, size_t d, size_t n, float* out) {                        \
+        streamAll<Kind::NegativeIp, lanes>(x, rows, d, n, out);                                                                \
+    }                                                                                                                          \
+    const Variant name = {#name, l2ToRows_##name, ipToRows_##name, l2Block_##name, ipBlock_##name, l2Stream_##name,            \
+                          ipStream_##name, below_##name};
 
 #ifdef FAISS_VISION_X86
 VARIANT(avx512, __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), 16, 4)

@@ -16,6 +16,9 @@ using ToRows = void (*)(const float* x, size_t d, const float* rows, size_t stri
 /// out[q * stride + i] = distance of xs[q] to row i, for `count` rows that lie one after the other.
 using Block = void (*)(const float* const* xs, size_t queries, const float* rows, size_t d, size_t count, float* out, size_t stride);
 
+/// out[i] = distance of x to row i, for `count` rows that lie one after the other in memory and are in no cache yet.
+using Stream = void (*)(const float* x, const float* rows, size_t d, size_t count, float* out);
+
 /// Bit i is set where values[i] <= limit, i < count <= kMask. Reads, but does not look at, kMask values.
 using Below = uint64_t (*)(const float* values, size_t count, float limit);
 constexpr size_t kMask = 64;
@@ -24,6 +27,7 @@ struct Variant {
     const char* name; ///< "avx512", "avx2" or "baseline"
     ToRows l2ToRows, negativeIpToRows;
     Block l2Block, negativeIpBlock;
+    Stream l2Stream, negativeIpStream;
     Below below;
 };
 
@@ -37,6 +41,10 @@ inline ToRows toRows(bool innerProduct) {
 inline Block block(bool innerProduct) {
     const Variant& best = variants().front();
     return innerProduct ? best.negativeIpBlock : best.l2Block;
+}
+inline Stream stream(bool innerProduct) {
+    const Variant& best = variants().front();
+    return innerProduct ? best.negativeIpStream : best.l2Stream;
 }
 inline Below below() { return variants().front().below; }
 

@@ -69,7 +69,7 @@ class Scan {
 public:
     Scan(const float* x, size_t d, bool innerProduct, const faiss::IDSelector* filter, int64_t n, size_t k)
         : x_(x), d_(d), filter_(filter), n_(n), k_(k), block_(distances::block(innerProduct)),
-          toRows_(distances::toRows(innerProduct)), below_(distances::below()) {}
+          stream_(distances::stream(innerProduct)), toRows_(distances::toRows(innerProduct)), below_(distances::below()) {}
 
     /// best: n x k, nearest first, kNobody where there are fewer.
     void run(const std::vector<Piece>& pieces, int threads, Candidate* best) {
@@ -145,7 +145,9 @@ private:
         for (const Probe* probe = piece.begin; probe != piece.end;) {
             const size_t queries = std::min<size_t>(kMostQueries, piece.end - probe);
             for (size_t q = 0; q < queries; q++) xs[q] = x_ + probe[q].query * d_;
-            block_(xs, queries, piece.rows + from * d_, d_, count, own.measured, kMostRows);
+            const float* const rows = piece.rows + from * d_;
+            if (piece.end - piece.begin == 1) stream_(xs[0], rows, d_, count, own.measured);
+            else block_(xs, queries, rows, d_, count, own.measured, kMostRows);
             for (size_t q = 0; q < queries; q++, probe++) {
                 take(*probe, piece.offset + from, own.measured + q * kMostRows, count, nullptr, own, heaps);
             }
@@ -172,6 +174,7 @@ private:
     int64_t n_;
     size_t k_;
     distances::Block block_;
+    distances::Stream stream_;
     distances::ToRows toRows_;
     distances::Below below_;
 };

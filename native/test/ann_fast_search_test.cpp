@@ -153,6 +153,14 @@ TEST(DistanceKernels, EveryVariantAgreesWithDoubles) {
                     }
                     ASSERT_EQ(out[count], 77);
 
+                    std::fill(out.begin(), out.end(), 77);
+                    const auto stream = metric == faiss::METRIC_L2 ? variant.l2Stream : variant.negativeIpStream;
+                    stream(x.data(), y.data(), d, count, out.data()); // the same memory as rows without gaps
+                    for (size_t i = 0; i < count; i++) {
+                        ASSERT_NEAR(out[i], sign * exact(metric, x.data(), y.data() + i * d, d), tolerance);
+                    }
+                    ASSERT_EQ(out[count], 77);
+
                     const float* xs[queries];
                     for (size_t q = 0; q < queries; q++) xs[q] = x.data() + (queries - 1 - q) * d;
                     for (const size_t some : {size_t{1}, size_t{3}, queries}) {
