@@ -145,7 +145,7 @@ TEST_P(Convolutions, areTorchs) {
                           Shape{80, 33, 3, 3, 2, 0, 0, 0, 0, 9, 9, 1}, Shape{96, 1, 3, 3, 1, 1, 1, 1, 1, 7, 9, 1}, Shape{3, 64, 7, 7, 2, 3, 3, 3, 3, 20, 24, 1},
                           Shape{128, 128, 1, 7, 1, 0, 3, 0, 3, 8, 8, 2}, Shape{128, 128, 7, 1, 1, 3, 0, 3, 0, 8, 8, 2}, Shape{64, 96, 2, 3, 1, 1, 1, 0, 1, 8, 10, 1},
                           Shape{64, 96, 3, 2, 1, 1, 1, 1, 0, 8, 10, 1}, Shape{64, 96, 2, 2, 1, 1, 1, 0, 0, 8, 10, 1}, Shape{1024, 640, 3, 3, 1, 1, 1, 1, 1, 8, 20, 1},
-                          Shape{1792, 512, 1, 1, 1, 0, 0, 0, 0, 1, 1, 3}}) {
+                          Shape{10, 37, 3, 3, 1, 0, 0, 0, 0, 8, 7, 2}, Shape{192, 192, 3, 3, 1, 1, 1, 1, 1, 17, 17, 2}, Shape{1792, 512, 1, 1, 1, 0, 0, 0, 0, 1, 1, 3}}) {
         SCOPED_TRACE(testing::Message() << s.in << " to " << s.out << ", " << s.height << " x " << s.width);
         const at::Tensor input = random("input", {s.count, s.in, s.mapHeight, s.mapWidth}), weight = random("weight", {s.out, s.in, s.height, s.width});
         const at::Tensor bias = random("bias", {s.out}), scale = random("scale", {s.out}), offset = random("offset", {s.out}), slope = random("slope", {s.out});

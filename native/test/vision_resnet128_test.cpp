@@ -9,8 +9,8 @@ using namespace faiss_vision;
 
 namespace {
 
-const Resnet128& net() {
-    static const Resnet128 loaded{Safetensors(test::model("resnet128"))};
+Resnet128& net() {
+    static Resnet128 loaded{Safetensors(test::model("resnet128"))};
     return loaded;
 }
 

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -23,6 +22,7 @@ enum class Precision { Fp32, Bf16 };
 /// A convolution (or dense layer, one of 1 x 1) with everything behind it up to the activation: the one place where every
 /// network's batch norms are folded in and weights are laid out for the processor, once.
 /// fp32 runs on the processor's bf16 units where those are AMX (vision/products.h has the arithmetic), else on its vectors.
+/// Without AMX, kernels of 3 x 3 are run by squares of results (kernels::winogradIn has the arithmetic).
 class Convolution {
 public:
     struct Geometry {
@@ -63,11 +63,11 @@ public:
 
         /// Where a block's rows go, and what is added to them.
         struct Places {
-            std::array<float*, products::kRows> out;
-            std::array<const float*, products::kRows> add;
+            std::array<float*, 4 * products::kRows> out;
+            std::array<const float*, 4 * products::kRows> add;
         };
 
-        std::vector<float> row_, panel_, sums_;
+        std::vector<float> row_, panel_, sums_, zeros_;
         std::vector<Places> places_; // of the blocks whose inputs lie here
         std::vector<uint16_t> halves_;
         int64_t round_ = -1; // whose inputs lie here
@@ -84,17 +84,23 @@ public:
     static const products::Variant* choose(Precision precision);
 
 private:
-    int64_t depth() const { return int64_t{inChannels_} * height_ * width_; }
+    /// Whether it is computed square by square, of 2 x 2 results (vision/kernels.h).
+    bool winograd() const { return products_ > 1; }
+    int64_t depth() const { return winograd() ? inChannels_ : int64_t{inChannels_} * height_ * width_; }
     /// Floats from one row of gathered inputs to the next: rows whole pages apart would put each other out of the first-level cache.
     int64_t panelStep() const { return depth() % 512 == 0 ? depth() + 16 : depth(); }
+    /// From the inputs of one product to the next one's.
+    int64_t panelSize() const { return products::kRows * panelStep() + 16; }
     size_t chunks() const { return size_t(depth() + products::kDepth - 1) / products::kDepth; }
-    void pack(const at::Tensor& weight, const std::vector<float>& scale);
+    void pack(const std::vector<at::Tensor>& matrices);
     void gather(const MapsView& in, const MapsView& out, int64_t first, int rows, size_t part, Scratch& scratch) const;
-    static void place(const MapsView& out, const MapsView* add, int64_t first, int rows, Scratch::Places& places);
+    void gatherSquares(const MapsView& in, const MapsView& out, int64_t first, int rows, Scratch& scratch) const;
+    void place(const MapsView& out, const MapsView* add, int64_t first, int rows, Scratch::Places& places) const;
     void expect(const Scratch::Places& places, int rows, int group) const;
     void finish(const Scratch::Places& places, bool adds, bool activated, int rows, int group, const float* sums) const;
 
     int inChannels_, channels_, height_, width_;
+    int products_; // of matrices: 16 by squares, else 1
     Geometry geometry_;
     const products::Variant* variant_;
     bool split_;
@@ -102,7 +108,7 @@ private:
         void operator()(uint16_t* memory) const;
     };
     std::unique_ptr<uint16_t, Free> weights_; // group after group, as products::multiply reads them
-    std::optional<PackedConv> packed_;        // where there is no variant
+    std::vector<PackedConv> packed_;          // one for each product, where there is no variant
     std::vector<float> bias_, slope_;         // for whole groups
 };
 

@@ -12,7 +12,7 @@ FeatureMap convolve(const PackedConv& conv, const FeatureMap& in, Workspace& wor
     const int64_t positions = int64_t{height - 1} * in.pitch + width;
     for (int group = 0; group < conv.groups(); group++) {
         kernels::convolve(conv, group,
-                          {rows.data(), in.channels, positions, out.data + group * PackedConv::kGroup, out.channels, false});
+                          {rows.data(), in.channels, positions, out.data + group * PackedConv::kGroup, out.channels});
     }
     return out;
 }

@@ -44,10 +44,7 @@ ALWAYS_INLINE void convolveBlock(const PackedConv& conv, int group, int channel,
 #pragma GCC unroll 16
     for (int b = 0; b < Block; b++) {
 #pragma GCC unroll 4
-        for (int v = 0; v < Vectors; v++) {
-            sum[b][v] = load<V>(bias + v * Lanes);
-            if (run.accumulate && b < count) sum[b][v] += load<V>(out + b * run.outStep + v * Lanes);
-        }
+        for (int v = 0; v < Vectors; v++) sum[b][v] = load<V>(bias + v * Lanes);
     }
     for (int row = 0; row < conv.kernelHeight(); row++) {
         // Three positions per pointer: one index register and few pointers reach all of them.
@@ -171,6 +168,62 @@ ALWAYS_INLINE void finishAll(const FinishedRows& rows) {
     }
 }
 
+template <int Lanes>
+ALWAYS_INLINE void winogradInAll(const WinogradIn& tile) {
+    using V = Floats<Lanes>;
+    const float* from[16];
+    std::copy_n(tile.from, 16, from);
+    for (int c = 0; c < tile.channels; c += Lanes) {
+        V rows[4][4];
+#pragma GCC unroll 4
+        for (int x = 0; x < 4; x++) {
+            const V a = load<V>(from[x] + c), b = load<V>(from[4 + x] + c), d = load<V>(from[8 + x] + c), e = load<V>(from[12 + x] + c);
+            rows[0][x] = a - d, rows[1][x] = b + d, rows[2][x] = d - b, rows[3][x] = b - e;
+        }
+#pragma GCC unroll 4
+        for (int y = 0; y < 4; y++) {
+            float* const to = tile.to + 4 * y * tile.step + c;
+            at<V>(to) = rows[y][0] - rows[y][2];
+            at<V>(to + tile.step) = rows[y][1] + rows[y][2];
+            at<V>(to + 2 * tile.step) = rows[y][2] - rows[y][1];
+            at<V>(to + 3 * tile.step) = rows[y][1] - rows[y][3];
+        }
+    }
+}
+
+template <int Lanes>
+ALWAYS_INLINE void winogradOutAll(const WinogradOut& tile) {
+    using V = Floats<Lanes>;
+    for (int c = 0; c < tile.channels; c += Lanes) {
+        V rows[2][4];
+#pragma GCC unroll 4
+        for (int x = 0; x < 4; x++) {
+            const float* const sums = tile.sums + x * tile.step + c;
+            const V a = load<V>(sums), b = load<V>(sums + 4 * tile.step), d = load<V>(sums + 8 * tile.step), e = load<V>(sums + 12 * tile.step);
+            rows[0][x] = a + b + d, rows[1][x] = b - d - e;
+        }
+        const V bias = load<V>(tile.bias + c), slope = load<V>(tile.slope + c);
+        const int whole = std::min(Lanes, tile.channels - c);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            if (tile.out[i] == nullptr) continue;
+            const V* const row = rows[i / 2];
+            V sum = bias + (i % 2 == 0 ? row[0] + row[1] + row[2] : row[1] - row[2] - row[3]);
+            float* const out = tile.out[i] + tile.first + c;
+            const float* const add = tile.add == nullptr ? nullptr : tile.add[i] + tile.first + c;
+            if (whole == Lanes) {
+                if (add != nullptr) sum += load<V>(add);
+                at<V>(out) = sum > 0 ? sum : sum * slope;
+                continue;
+            }
+            for (int lane = 0; lane < whole; lane++) {
+                const float one = sum[lane] + (add == nullptr ? 0 : add[lane]);
+                out[lane] = one > 0 ? one : one * tile.slope[c + lane];
+            }
+        }
+    }
+}
+
 /// sums[i] += Rows rows of bytes, or = for the first ones.
 template <int Lanes, int Rows, class Sum>
 ALWAYS_INLINE void addRows(const uint8_t* pixels, ptrdiff_t stride, int count, bool first, Sum* sums) {
@@ -249,7 +302,9 @@ ALWAYS_INLINE void resampleAll(const AreaRow& row) {
     attribute void maxPool_##name(const PoolRow& row) { maxPoolAny<lanes>(row); }           \
     attribute void resampleRow_##name(const AreaRow& row) { resampleAll<lanes>(row); }      \
     attribute void finish_##name(const FinishedRows& rows) { finishAll<lanes>(rows); }      \
-    const Variant name = {#name, convolve_##name, maxPool_##name, resampleRow_##name, finish_##name};
+    attribute void winogradIn_##name(const WinogradIn& tile) { winogradInAll<lanes>(tile); } \
+    attribute void winogradOut_##name(const WinogradOut& tile) { winogradOutAll<lanes>(tile); } \
+    const Variant name = {#name, convolve_##name, maxPool_##name, resampleRow_##name, finish_##name, winogradIn_##name, winogradOut_##name};
 
 #ifdef FAISS_VISION_X86
 VARIANT(avx512, __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), 16, 12)

@@ -23,7 +23,6 @@ struct ConvRun {
     int64_t positions;
     float* out;        ///< of the group's first channel
     ptrdiff_t outStep; ///< floats from one position's output to the next one's, at least the layer's channels
-    bool accumulate;   ///< what is in out already is added before the activation; only for multiples of 16 channels
 };
 
 /// One row of a max pool: the maximum over `rows` rows and `window` columns, `stride` columns apart.
@@ -48,6 +47,28 @@ struct FinishedRows {
     ptrdiff_t first;         ///< floats from the places below to the first of these channels
     float* const* out;       ///< where each row goes
     const float* const* add; ///< null, or where what is to be added to each row is
+};
+
+/// Winograd's F(2 x 2, 3 x 3) (Lavin, Gray: "Fast Algorithms for Convolutional Neural Networks", 2016): a square of 2 x 2 outputs of
+/// a 3 x 3 convolution from 16 products for each pair of channels, where 36 would be needed one by one. In front of the products
+/// the 4 x 4 inputs are put together ...
+struct WinogradIn {
+    const float* const* from; ///< 16 positions, row by row
+    int channels;
+    float* to;
+    ptrdiff_t step; ///< floats from one of the 16 results to the next
+};
+
+/// ... and behind them their 16 sums; then as in FinishedRows, for four places, of which those that are null are left out.
+struct WinogradOut {
+    const float* sums;
+    ptrdiff_t step; ///< floats from one of the 16 to the next
+    int channels;
+    const float* bias;
+    const float* slope;
+    ptrdiff_t first;
+    float* const* out;
+    const float* const* add;
 };
 
 /// One output column of an area resampling: source columns from `begin` on, AreaRow::narrow of them or one more.
@@ -76,6 +97,8 @@ struct Variant {
     void (*maxPool)(const PoolRow& row);
     void (*resampleRow)(const AreaRow& row);
     void (*finish)(const FinishedRows& rows);
+    void (*winogradIn)(const WinogradIn& tile);
+    void (*winogradOut)(const WinogradOut& tile);
 };
 
 /// Those that this processor can run, the fastest first: that is the one the functions below use.
@@ -85,5 +108,7 @@ inline void convolve(const PackedConv& conv, int group, const ConvRun& run) { va
 inline void maxPool(const PoolRow& row) { variants().front().maxPool(row); }
 inline void resampleRow(const AreaRow& row) { variants().front().resampleRow(row); }
 inline void finish(const FinishedRows& rows) { variants().front().finish(rows); }
+inline void winogradIn(const WinogradIn& tile) { variants().front().winogradIn(tile); }
+inline void winogradOut(const WinogradOut& tile) { variants().front().winogradOut(tile); }
 
 } // namespace faiss_vision::kernels

@@ -22,7 +22,7 @@ void convolveRow(const PackedConv& conv, const RollingRows& in, int y, const Rol
     for (int i = 0; i < conv.kernelHeight(); i++) rows[i] = in.row(y + i);
     for (int group = 0; group < conv.groups(); group++) {
         kernels::convolve(conv, group,
-                          {rows, in.channels, out.width, out.row(y) + group * PackedConv::kGroup, out.channels, false});
+                          {rows, in.channels, out.width, out.row(y) + group * PackedConv::kGroup, out.channels});
     }
 }
 
@@ -70,7 +70,7 @@ std::vector<Candidate> PNet::scan(const AreaResampler& level, int begin, int end
             level.row(nextInput, 1 / 128.0f, -127.5f / 128, workspace.sums, input.row(nextInput));
         for (int i = 0; i < pooledRows; i++) {
             const float* rows[3] = {input.row(2 * y + i), input.row(2 * y + i + 1), input.row(2 * y + i + 2)};
-            kernels::convolve(conv1, 0, {rows, 3, width1, rows1 + i * rowStep1, conv1.channels(), false});
+            kernels::convolve(conv1, 0, {rows, 3, width1, rows1 + i * rowStep1, conv1.channels()});
         }
         kernels::maxPool({rows1, rowStep1, pooledRows, width1, conv1.channels(), 2, 2, pooled.row(y), pooledWidth});
         if (y < begin + 2) continue;
@@ -78,7 +78,7 @@ std::vector<Candidate> PNet::scan(const AreaResampler& level, int begin, int end
         if (y < begin + 4) continue;
         convolveRow(conv3, rows2, y - 4, rows3);
         const float* row3 = rows3.row(0);
-        kernels::convolve(conv4, 0, {&row3, conv3.channels(), answers.width, answers.row(0), conv4.channels(), false});
+        kernels::convolve(conv4, 0, {&row3, conv3.channels(), answers.width, answers.row(0), conv4.channels()});
         collect(y - 4);
     }
     workspace.rewind(mark);

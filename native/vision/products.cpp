@@ -90,7 +90,14 @@ BF16 inline void multiplyRows(const uint16_t* inputs, const uint16_t* weights, s
 }
 
 BF16 void multiplyAvx512(const Inputs& inputs, const uint16_t* weights, size_t chunks, bool onto, float* sums) {
-    for (int row = 0; row < inputs.rows; row += 8) multiplyRows<8>(inputs.high + row * kDepth, weights, chunks, onto, sums + row * kChannels);
+    for (int row = 0; row < inputs.rows; row += 12) {
+        const uint16_t* const some = inputs.high + row * kDepth;
+        float* const to = sums + row * kChannels;
+        const int rest = inputs.rows - row;
+        if (rest > 8) multiplyRows<12>(some, weights, chunks, onto, to);
+        else if (rest > 4) multiplyRows<8>(some, weights, chunks, onto, to);
+        else multiplyRows<4>(some, weights, chunks, onto, to);
+    }
 }
 
 // ---- AMX: tiles of 16 rows x 32 inputs times tiles of 32 inputs x 16 channels ----

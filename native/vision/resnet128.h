@@ -2,10 +2,9 @@
 
 #include <array>
 #include <cstdint>
-#include <memory>
 
-#include "vision/packed_conv.h"
-#include "vision/padded_maps.h"
+#include "vision/convolution.h"
+#include "vision/maps.h"
 #include "vision/safetensors.h"
 
 namespace faiss_vision {
@@ -18,17 +17,18 @@ struct Resnet128 {
     /// Two 3 x 3 convolutions around which the input is carried and added. In the "down" ones the first has stride 2, and
     /// the input is averaged over 2 x 2 and gets zeros for the channels that it does not have.
     struct Residual {
-        PackedConv conv1, conv2;
+        Convolution conv1, conv2;
     };
 
     /// Throws what Safetensors throws.
     explicit Resnet128(const Safetensors& weights);
 
+    /// One call at a time.
     /// @param chips     n x 150 x 150 x 3 bytes, RGB
     /// @param features  n x 128 numbers, not normalised
-    void forward(const uint8_t* chips, int64_t n, float* features) const;
+    void forward(const uint8_t* chips, int64_t n, float* features);
 
-    PackedConv conv32Down;
+    Convolution conv32Down;
     std::array<Residual, 3> conv32;
     Residual conv64Down;
     std::array<Residual, 3> conv64;
@@ -37,10 +37,12 @@ struct Resnet128 {
     Residual conv256Down;
     std::array<Residual, 2> conv256;
     Residual conv256DownOut;
-    PackedConv fc;
+    Convolution fc;
 
 private:
-    void forwardBatch(const uint8_t* chips, int64_t n, float* features) const;
+    void forwardBatch(const uint8_t* chips, int64_t n, float* features);
+
+    MapsMemory memory_;
 };
 
 } // namespace faiss_vision
