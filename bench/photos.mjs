@@ -78,30 +78,35 @@ say(
 
 const names = ['obama', 'obama2', 'biden', 'obama_partial_face'].map((name) => join(photosFolder(), 'face_recognition', `${name}.jpg`));
 const rows = [];
+const cores = availableParallelism();
 const busy = {};
-/** Microseconds, and what share of the processor's time was used meanwhile. */
+const used = {};
+/** Microseconds; what the processor spent on it, and what share of its time that is, are kept. */
 async function measured(name, work) {
   const before = process.cpuUsage();
   const time = await microseconds(work);
   const { user, system } = process.cpuUsage(before);
-  (busy[name] ??= []).push((user + system) / time / availableParallelism());
+  used[name].push(user + system);
+  busy[name].push((user + system) / time / cores);
   return time;
 }
 for (const [model, weights] of [['resnet128', undefined], ['facenet', facenet]]) {
   const recognizer = await FaceRecognizer.load({ model, weights });
   const photos = Array.from({ length: 64 }, (_, i) => names[i % names.length]);
-  busy.sequence = [];
-  busy.together = [];
+  for (const name of ['sequence', 'together', 'decoding']) busy[name] = [], used[name] = [];
   const times = await inTurn(
     {
       sequence: () => measured('sequence', async () => { for (const photo of photos) await recognizer.faces(photo); }),
       together: () => measured('together', () => Promise.all(photos.map((photo) => recognizer.faces(photo)))),
+      decoding: () => measured('decoding', async () => { for (const photo of photos) await decode(photo); }),
     },
     Number(options.rounds),
     1,
   );
   const perSecond = (name) => [figure(64e6 / median(times[name])), `${(100 * median(busy[name])).toFixed(0)} %`];
-  rows.push([model, ...perSecond('sequence'), ...perSecond('together'), ratio(times.sequence, times.together).toFixed(2)]);
+  const decoding = ratio(used.decoding, used.sequence);
+  const most = 1 + (cores - 1) * decoding;
+  rows.push([model, ...perSecond('sequence'), ...perSecond('together'), ratio(times.sequence, times.together).toFixed(2), `${(100 * decoding).toFixed(0)} %`, most.toFixed(2)]);
   if (model === 'facenet') {
     const memory = [];
     for (let done = 0; done < Number(options.photos); done += 8) {
@@ -114,8 +119,12 @@ for (const [model, weights] of [['resnet128', undefined], ['facenet', facenet]])
   }
   await recognizer.close();
 }
-say('64 photos of four, from file to features, in photos a second, and how much of the cores\' time that took:');
-say(table(['', 'one after the other', 'cores busy', 'at once', 'cores busy', 'at once / one after the other'], rows));
+say(
+  `64 photos of four, from file to features, in photos a second, and how much of the cores' time that took. One after the other, a photo is decoded on ` +
+    `one core while the others wait, and looked at on all of them: where decoding is a share d of the work, at once is 1 + (cores - 1) d times as fast, ` +
+    `if the work stays the same and the cores are never idle.`,
+);
+say(table(['', 'one after the other', 'cores busy', 'at once', 'cores busy', 'at once / one after the other', 'd', '1 + (cores - 1) d'], rows));
 
 const large = [];
 const recognizer = await FaceRecognizer.load({ model: 'resnet128' });
