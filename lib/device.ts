@@ -1,15 +1,28 @@
 import { FaissVisionError } from './error';
 import { invalid } from './image/check';
 
+/** Where to compute: the processor, the first GPU, or GPU number N, counted from 0. */
+export type Device = 'cpu' | 'cuda' | `cuda:${number}`;
+
 /**
- * The `device` option of everything that has one. This build computes on the processor alone.
+ * The `device` option of everything that has one: the GPU's number (`'cuda'` is 0), undefined for the processor.
+ * Whether there is such a GPU only the addon can say.
+ * @throws ERR_INVALID_ARGUMENT
+ * @internal
+ */
+export function gpuNumber(device: unknown): number | undefined {
+  if (device === undefined || device === 'cpu') return undefined;
+  const match = typeof device === 'string' ? /^cuda(?::(0|[1-9]\d{0,2}))?$/.exec(device) : null;
+  if (match === null) throw invalid('device', "'cpu', 'cuda' or 'cuda:N'", device);
+  return Number(match[1] ?? 0);
+}
+
+/**
+ * For what computes on the processor alone.
  * @throws ERR_CUDA_UNAVAILABLE, ERR_INVALID_ARGUMENT
  * @internal
  */
 export function checkDevice(device: unknown): void {
-  if (device === undefined || device === 'cpu') return;
-  if (typeof device === 'string' && /^cuda(:\d+)?$/.test(device)) {
-    throw new FaissVisionError('ERR_CUDA_UNAVAILABLE', `\`device\` '${device}' cannot be used: this build of faiss-vision has no CUDA`);
-  }
-  throw invalid('device', "'cpu', 'cuda' or 'cuda:N'", device);
+  if (gpuNumber(device) === undefined) return;
+  throw new FaissVisionError('ERR_CUDA_UNAVAILABLE', `\`device\` '${String(device)}' cannot be used: this build of faiss-vision has no CUDA`);
 }
