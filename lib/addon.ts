@@ -57,7 +57,6 @@ export interface NativeAnnOptions {
   threshold: number;
   k?: number | undefined;
   metric?: string | undefined;
-  device?: string | undefined;
   exact?: string | undefined;
 }
 
@@ -75,7 +74,7 @@ export interface NativeAnn {
   erase(ids: unknown): Promise<number>;
   clear(): Promise<void>;
   save(path: string): Promise<void>;
-  load(path: string): Promise<void>;
+  load(path: string, gpu?: number): Promise<void>;
   close(): Promise<void>;
   size(): number;
   describe(): { dimension: number; k: number; threshold: number; metric: 'cosine' | 'l2'; bytes: number };
@@ -102,6 +101,8 @@ export interface NativeIndex<Vectors, Distances> {
   get(sync: false, name: string): Promise<number>;
   get(sync: true, name: string): number;
   set(sync: boolean, name: string, value: number): Promise<void>;
+  /** To these GPUs, or to the CPU where `gpus` is undefined. */
+  to(sync: boolean, gpus: number[] | undefined, shards: boolean, float16: boolean): Promise<void>;
   describe(sync: false): Promise<NativeDescription>;
   describe(sync: true): NativeDescription;
   save(sync: boolean, path: string, onProgress: ((fraction: number) => void) | undefined): Promise<void>;
@@ -126,7 +127,7 @@ interface NativeRange<Distances> extends NativeNeighbours<Distances> {
   limits: Uint32Array;
 }
 
-interface NativeDescription {
+export interface NativeDescription {
   type: string;
   dimension: number;
   metric: string;
@@ -134,13 +135,32 @@ interface NativeDescription {
   isTrained: boolean;
   bytes: number;
   exact?: 'bounded' | 'plain';
+  /** Not there on the CPU. */
+  devices?: number[];
   parameters: Record<string, number>;
 }
 
 interface NativeIndexClass<Vectors, Distances> {
   new (): NativeIndex<Vectors, Distances>;
   new (key: string): NativeIndex<Vectors, Distances>;
-  new (dimension: number, description: string, metric: string | undefined, exact?: string): NativeIndex<Vectors, Distances>;
+  new (
+    dimension: number,
+    description: string,
+    metric: string | undefined,
+    exact?: string,
+    gpus?: number[],
+    shards?: boolean,
+    float16?: boolean,
+  ): NativeIndex<Vectors, Distances>;
+}
+
+export interface NativeCuda {
+  driver?: string;
+  runtime?: string;
+  cublas?: string;
+  architectures?: string;
+  reason?: string;
+  devices: { device: `cuda:${number}`; name: string; capability: string; memory: number; free: number }[];
 }
 
 export interface AnnAddon extends CommonAddon {
@@ -148,7 +168,10 @@ export interface AnnAddon extends CommonAddon {
   BinaryIndex: NativeIndexClass<Uint8Array, Int32Array>;
   /** What `searchScratch` reads from and writes to. */
   scratch: { inputs: Float32Array; distances: Float32Array; labels: BigInt64Array };
-  Ann: new (options?: NativeAnnOptions) => NativeAnn;
+  /** @param gpu  the number of the GPU that searches */
+  Ann: new (options?: NativeAnnOptions, gpu?: number) => NativeAnn;
+  cuda(): NativeCuda;
+  setCudaMemory(bytes: number): void;
   info(): { faiss: string; simd: string; blas: string; blasKernels: string; threads: number };
 }
 

@@ -2,3 +2,4 @@ export * from './ann';
 export * from './depth';
 export * from './face';
 export * from './gallery';
+export * from './info';

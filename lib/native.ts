@@ -49,11 +49,13 @@ export function loadAddon(name: 'ann' | 'vision'): unknown {
   if (major < 20 || (major === 20 && minor < 17)) {
     throw new FaissVisionError(codes[name], `faiss-vision needs Node 20.17 or newer, and this is Node ${process.versions.node}`);
   }
-  const local = unpacked(join(root, 'build', 'Release', `${name}.node`));
-  let path = local;
+  const local = builds().map((build) => unpacked(join(root, build, 'Release', `${name}.node`))).find((file) => existsSync(file));
+  let path = local ?? unpacked(join(root, 'build', 'Release', `${name}.node`));
   try {
-    if (!existsSync(local)) path = prebuild(name);
-    return load(path);
+    if (local === undefined) path = prebuild(name);
+    const addon = load(path);
+    paths.set(name, path);
+    return addon;
   } catch (error) {
     const reason = (error instanceof Error ? error.message : String(error)).split(/\n\s*/, 2).join(', ');
     throw unavailable(name, explain(path, reason));
@@ -66,6 +68,18 @@ function prebuild(name: 'ann' | 'vision'): string {
   if (manifest === undefined) throw new Error(whyAbsent(name));
   checkProcessor();
   return (require('node-gyp-build') as { resolve(folder: string): string }).resolve(dirname(manifest));
+}
+
+const paths = new Map<'ann' | 'vision', string>();
+
+/** The addons that were loaded, and from which files. */
+export function loadedAddons(): ReadonlyMap<'ann' | 'vision', string> {
+  return paths;
+}
+
+/** Where this project's own builds lie: that for CUDA first, where there is one. FAISS_VISION_CUDA=0 passes it over. */
+function builds(): string[] {
+  return process.env.FAISS_VISION_CUDA === '0' ? ['build'] : ['build-cuda', 'build'];
 }
 
 function unavailable(name: 'ann' | 'vision', reason: string): FaissVisionError {

@@ -2,8 +2,8 @@
 // Everything between a fresh clone and a running program: system packages, FAISS, node modules,
 // TypeScript, both addons, models, for tests a Milvus server. Uses nothing but Node, as it runs before anything is installed.
 //
-//   node scripts/setup.mjs [--only STEP,...] [--tests] [--quiet]
-import { rmSync } from 'node:fs'
+//   node scripts/setup.mjs [--only STEP,...] [--cuda] [--tests] [--quiet]
+import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -22,6 +22,7 @@ const allSteps = [...steps, ...optionalSteps]
  * quiet: tell only about the steps that take long enough to be noticed.
  * json: tell everything on standard error; standard output is the caller's.
  * tests: build the C++ tests as well, and fetch what only tests need.
+ * cuda: build ann.node once more, for CUDA, into build-cuda; GPU architectures are FAISS_VISION_CUDA_ARCHITECTURES.
  * only: names of the steps to look at; all without it, but for the optional ones.
  * without: names of steps to leave out.
  * published: what of `search` and `vision` to build where this is no clone but an installed package; it has no tests and no
@@ -29,7 +30,7 @@ const allSteps = [...steps, ...optionalSteps]
  * tools: the node_modules with cmake-js and node-addon-api, where it is not the project's own.
  * Returns the folder of the FAISS in use, undefined where CMake finds it by itself.
  */
-export async function setup({ quiet = false, json = false, tests = false, only, without = [], published, tools } = {}) {
+export async function setup({ quiet = false, json = false, tests = false, cuda = false, only, without = [], published, tools } = {}) {
   const begin = performance.now()
   const report = new Report({ stream: json ? process.stderr : process.stdout, quiet })
   const cache = cacheFolder()
@@ -45,8 +46,11 @@ export async function setup({ quiet = false, json = false, tests = false, only, 
   }
   let unlock
 
-  const wanted = only === undefined ? steps.filter(({ forTests }) => tests || !forTests) : allSteps.filter(({ name }) => only.includes(name))
-  for (const step of wanted.filter(({ name }) => !without.includes(name))) {
+  // Once built for CUDA it is kept up to date: where there is such a build it is the one that is loaded.
+  cuda ||= published === undefined && existsSync(join(projectFolder, 'build-cuda/.setup.json'))
+  const wanted = ({ name, forTests, forCuda }) =>
+    !without.includes(name) && (only === undefined ? (tests || !forTests) && (cuda || !forCuda) : only.includes(name))
+  for (const step of (only === undefined ? steps : allSteps).filter(wanted)) {
     context.log = join(cache, 'logs', `${step.name}.log`)
     const progress = report.begin(step)
     try {
@@ -84,7 +88,7 @@ function failure(step, error, elapsed) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({
-    options: { only: { type: 'string' }, tests: { type: 'boolean' }, quiet: { type: 'boolean' } },
+    options: { only: { type: 'string' }, cuda: { type: 'boolean' }, tests: { type: 'boolean' }, quiet: { type: 'boolean' } },
   })
   const only = values.only?.split(',')
   const unknown = only?.find((name) => !allSteps.some((step) => step.name === name))

@@ -8,6 +8,10 @@
 #include <faiss/IndexFlat.h>
 #include <napi.h>
 
+#ifdef FAISS_VISION_CUDA
+#include "bare_gpu.h"
+#endif
+
 namespace {
 
 class BareFlat : public Napi::ObjectWrap<BareFlat> {
@@ -57,6 +61,9 @@ private:
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
     exports.Set("BareFlat", BareFlat::define(env));
+#ifdef FAISS_VISION_CUDA
+    defineBareGpu(env, exports);
+#endif
     return exports;
 }
 

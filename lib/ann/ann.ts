@@ -1,5 +1,7 @@
 import { annAddon, type NativeAnn, type NativeSearchResult } from '../addon';
 import { stable } from '../buffers';
+import { gpuNumber, type Device } from '../device';
+import { optionsOf } from './base-index';
 import type { Ids } from './ids';
 
 export interface AnnOptions {
@@ -13,8 +15,11 @@ export interface AnnOptions {
   k?: number;
   /** Cosine similarity (larger is nearer; vectors are scaled to length 1) or Euclidean distance (smaller is nearer). Default `'cosine'`. */
   metric?: 'cosine' | 'l2';
-  /** Where to search. This build has no CUDA: anything but `'cpu'` is refused. Default `'cpu'`. */
-  device?: 'cpu' | 'cuda' | `cuda:${number}`;
+  /**
+   * Where to search. With a GPU the vectors are in its memory and in the processor's: what is found is measured, saved and
+   * erased there. After an `erase` the next search copies all of them anew. Default `'cpu'`. See docs/gpu.md
+   */
+  device?: Device;
   /**
    * Both are exact. `'bounded'` rules most vectors out by bounds from a copy in one byte a number (27 % more memory), where
    * the index is large enough for it to pay; `'plain'` reads every vector. Default `'bounded'`. See docs/exact-search.md
@@ -55,9 +60,9 @@ export class Ann {
   readonly metric: 'cosine' | 'l2';
   readonly #native: NativeAnn;
 
-  /** @throws ERR_INVALID_ARGUMENT, ERR_CUDA_UNAVAILABLE, ERR_ADDON_UNAVAILABLE */
+  /** @throws ERR_INVALID_ARGUMENT, ERR_CUDA_UNAVAILABLE with the reason, ERR_ADDON_UNAVAILABLE */
   constructor(options: AnnOptions) {
-    this.#native = options instanceof Loaded ? options.native : new (annAddon().Ann)(options ?? null);
+    this.#native = options instanceof Loaded ? options.native : new (annAddon().Ann)(options ?? null, gpuNumber(options?.device));
     const { dimension, k, threshold, metric } = this.#native.describe();
     this.dimension = dimension;
     this.k = k;
@@ -65,10 +70,11 @@ export class Ann {
     this.metric = metric;
   }
 
-  /** Opens what `save` wrote. @throws ERR_FILE_NOT_FOUND, ERR_FILE_READ, ERR_INDEX_CORRUPT */
-  static async load(path: string): Promise<Ann> {
+  /** Opens what `save` wrote. @throws ERR_FILE_NOT_FOUND, ERR_FILE_READ, ERR_INDEX_CORRUPT, ERR_CUDA_UNAVAILABLE */
+  static async load(path: string, options: Pick<AnnOptions, 'device'> = {}): Promise<Ann> {
+    const gpu = gpuNumber(optionsOf(options).device);
     const native = new (annAddon().Ann)();
-    await native.load(path);
+    await native.load(path, gpu);
     return new Ann(new Loaded(native) as unknown as AnnOptions);
   }
 
@@ -104,7 +110,7 @@ export class Ann {
    * @param vectors n x dimension numbers
    * @returns n decisions
    * @throws ERR_DIMENSION_MISMATCH, ERR_EMPTY_INPUT, ERR_NOT_FINITE, ERR_ZERO_VECTOR (cosine), ERR_DETACHED,
-   * ERR_INVALID_ARGUMENT, ERR_CLOSED
+   * ERR_INVALID_ARGUMENT, ERR_CLOSED, ERR_CUDA_OUT_OF_MEMORY (nothing is lost)
    */
   async search(vectors: Float32Array): Promise<Decision[]> {
     return this.#decide(await this.#native.search(stable(vectors)));

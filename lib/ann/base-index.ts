@@ -1,4 +1,4 @@
-import type { NativeIndex } from '../addon';
+import type { NativeDescription, NativeIndex } from '../addon';
 import { stable } from '../buffers';
 import { FaissVisionError } from '../error';
 import type { Filter, Ids } from './ids';
@@ -50,6 +50,8 @@ export interface IndexDescription {
   bytes: number;
   /** How flat indexes search; not there for bits. */
   exact?: 'bounded' | 'plain';
+  /** The GPUs that it is on; not there on the CPU. */
+  devices?: `cuda:${number}`[];
   /** FAISS's names and the values that searches use unless they say otherwise. */
   parameters: Record<string, number>;
 }
@@ -246,12 +248,12 @@ export abstract class BaseIndex<Vectors extends Float32Array | Uint8Array, Dista
     this.native.set(true, name, value);
   }
 
-  describe(): Promise<IndexDescription> {
-    return this.native.describe(false);
+  async describe(): Promise<IndexDescription> {
+    return described(await this.native.describe(false));
   }
 
   describeSync(): IndexDescription {
-    return this.native.describe(true);
+    return described(this.native.describe(true));
   }
 
   /**
@@ -321,6 +323,10 @@ export abstract class BaseIndex<Vectors extends Float32Array | Uint8Array, Dista
       signal.removeEventListener('abort', abort!);
     }
   }
+}
+
+function described({ devices, ...rest }: NativeDescription): IndexDescription {
+  return devices === undefined ? rest : { ...rest, devices: devices.map((number) => `cuda:${number}` as const) };
 }
 
 /** The options of a call, which may not be null. @internal */

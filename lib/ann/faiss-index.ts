@@ -1,6 +1,7 @@
 import { annAddon, type NativeIndex } from '../addon';
 import { stable } from '../buffers';
-import { checkDevice } from '../device';
+import { gpuNumber, type Device } from '../device';
+import { invalid } from '../image/check';
 import { BaseIndex, keyOf, optionsOf, type AsyncSearchOptions, type IndexHandle, type Metric, type SearchOptions, type SearchResult } from './base-index';
 
 export interface OpenOptions {
@@ -17,11 +18,18 @@ export interface LoadOptions extends OpenOptions {
   exact?: 'bounded' | 'plain';
 }
 
-export interface IndexOptions extends LoadOptions {
+export interface GpuOptions {
+  /** What several GPUs hold: each the whole index, and its share of the queries, or each a part of it. Default `'replicas'`. */
+  split?: 'replicas' | 'shards';
+  /** Flat vectors in half precision, in half the memory, and the tables of product quantizers likewise. Default false. */
+  float16?: boolean;
+}
+
+export interface IndexOptions extends LoadOptions, GpuOptions {
   /** Default `'l2'`. */
   metric?: Metric;
-  /** Where to search. This build has no CUDA: anything but `'cpu'` is refused. Default `'cpu'`. */
-  device?: 'cpu' | 'cuda' | `cuda:${number}`;
+  /** Where to train, add and search: the processor, a GPU or several. Default `'cpu'`. See docs/gpu.md */
+  device?: Device | readonly Device[];
 }
 
 /** @internal */
@@ -34,7 +42,7 @@ export class Index extends BaseIndex<Float32Array, Float32Array> {
    * See https://github.com/facebookresearch/faiss/wiki/The-index-factory
    * @param dimension numbers of a vector, from 1 to 2^20
    * @throws ERR_INVALID_ARGUMENT with FAISS's reason, ERR_UNSUPPORTED where FAISS does not compute this metric for this
-   * type, ERR_CUDA_UNAVAILABLE, ERR_ADDON_UNAVAILABLE
+   * type or does not search it on a GPU, ERR_CUDA_UNAVAILABLE with the reason, ERR_CUDA_OUT_OF_MEMORY, ERR_ADDON_UNAVAILABLE
    */
   static factory(dimension: number, description: string, options: IndexOptions = {}): Index {
     return new Index(made(dimension, description, options), options);
@@ -76,6 +84,20 @@ export class Index extends BaseIndex<Float32Array, Float32Array> {
    */
   static attach(handle: IndexHandle, options: OpenOptions = {}): Index {
     return new Index(new (annAddon().Index)(keyOf(handle, 'Index')), options);
+  }
+
+  /**
+   * Moves it to a GPU, to several, or back. Where that fails it stays where it is. On a GPU it trains, adds, searches (`k` and
+   * `nprobe` up to 2048), resets and saves; filters, radius, remove and mergeFrom are for the CPU: ERR_UNSUPPORTED.
+   * @throws ERR_CUDA_UNAVAILABLE with the reason, ERR_CUDA_OUT_OF_MEMORY, ERR_UNSUPPORTED for types that stay on the CPU,
+   * ERR_INVALID_ARGUMENT, ERR_CLOSED, ERR_QUEUE_FULL
+   */
+  async to(device: Device | readonly Device[], options: GpuOptions = {}): Promise<void> {
+    return this.native.to(false, ...placement(device, options));
+  }
+
+  toSync(device: Device | readonly Device[], options: GpuOptions = {}): void {
+    this.native.to(true, ...placement(device, options));
   }
 
   override search(x: Float32Array, k: number, options?: AsyncSearchOptions): Promise<SearchResult> {
@@ -124,6 +146,15 @@ let scratch: { inputs: Float32Array; distances: Float32Array; labels: BigInt64Ar
 /** @internal */
 export function made(dimension: number, description: string, options: IndexOptions): NativeFloatIndex {
   const { metric, device, exact } = optionsOf(options);
-  checkDevice(device);
-  return new (annAddon().Index)(dimension, description, metric, exact);
+  return new (annAddon().Index)(dimension, description, metric, exact, ...placement(device, options));
+}
+
+function placement(device: unknown, options: GpuOptions): [gpus: number[] | undefined, shards: boolean, float16: boolean] {
+  const { split = 'replicas', float16 = false } = optionsOf(options);
+  if (split !== 'replicas' && split !== 'shards') throw invalid('split', "'replicas' or 'shards'", split);
+  if (typeof float16 !== 'boolean') throw invalid('float16', 'true or false', float16);
+  const gpus = (Array.isArray(device) ? device : [device]).map(gpuNumber);
+  if (gpus.every((gpu) => gpu !== undefined) && gpus.length > 0) return [gpus, split === 'shards', float16];
+  if (gpus.length !== 1) throw invalid('device', "'cpu', 'cuda', 'cuda:N' or an array of GPUs", device);
+  return [undefined, false, false];
 }

@@ -13,7 +13,7 @@ export {
   type SearchResult,
 } from './base-index';
 export { BinaryIndex } from './binary-index';
-export { Index, type IndexOptions, type LoadOptions, type OpenOptions } from './faiss-index';
+export { Index, type GpuOptions, type IndexOptions, type LoadOptions, type OpenOptions } from './faiss-index';
 export type { Filter, Ids, IdSet } from './ids';
 export {
   IndexFlatIP,
@@ -26,6 +26,7 @@ export {
   IndexScalarQuantizer,
   type FixedMetricOptions,
 } from './index-classes';
+export type { Device } from '../device';
 export { FaissVisionError } from '../error';
 export { setThreads } from '../addon';
 
@@ -41,4 +42,13 @@ export interface SearchInfo {
 /** @throws ERR_ADDON_UNAVAILABLE */
 export function searchInfo(): SearchInfo {
   return annAddon().info();
+}
+
+/**
+ * How much memory each GPU sets aside for the temporary results of searches and adds, for the whole process: indexes there are,
+ * and those to come. What does not fit is taken anew each time, which is slower. FAISS's own, and its most, is 1.5 GiB.
+ * @throws ERR_INVALID_ARGUMENT unless from 0 to 1.5 GiB, ERR_CUDA_UNAVAILABLE, ERR_CUDA_OUT_OF_MEMORY, ERR_ADDON_UNAVAILABLE
+ */
+export function setCudaMemory(bytes: number): void {
+  annAddon().setCudaMemory(bytes);
 }

@@ -10,6 +10,7 @@ import { enroll } from './enroll';
 import { evaluate } from './evaluate';
 import { forget } from './forget';
 import { identify } from './identify';
+import { info } from './info';
 import { models } from './models';
 import { people } from './people';
 import { serve } from './serve';
@@ -19,7 +20,7 @@ import { verify } from './verify';
 const commands: readonly Command[] = [
   ...[detect, embed, verify, evaluate],
   ...[enroll, identify, people, forget, exportPeople, importPeople],
-  ...[depth, models, convert, serve],
+  ...[depth, models, convert, serve, info],
 ];
 
 // What a library refuses because of an option's value is a mistake in the call, not in a file.

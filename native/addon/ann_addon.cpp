@@ -5,7 +5,10 @@
 #include <faiss/utils/utils.h>
 
 #include "addon/ann_binding.h"
+#include "addon/arguments.h"
 #include "addon/environment.h"
+#include "addon/errors.h"
+#include "addon/gpu_argument.h"
 #include "addon/index_binding.h"
 #include "addon/threads.h"
 #include "ann/blas.h"
@@ -32,6 +35,20 @@ Napi::Value info(const Napi::CallbackInfo& info) {
     return object;
 }
 
+/// Apart, because to ask for GPUs starts CUDA.
+Napi::Value cuda(const Napi::CallbackInfo& info) { return gpuInfoObject(info.Env()); }
+
+/// (bytes)
+Napi::Value setCudaMemory(const Napi::CallbackInfo& info) {
+    return guarded(info, [&] {
+        constexpr double kMost = 1536.0 * (1 << 20); // FAISS's own
+        const double bytes = numberArgument(info[0], "bytes");
+        if (!(bytes >= 0 && bytes <= kMost)) refuse("bytes", "from 0 to 1.5 GiB", info[0]);
+        setGpuTemporaryMemory(size_t(bytes));
+        return info.Env().Undefined();
+    });
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
     Environment::open(env, prepareThread);
     exports.Set("Ann", AnnBinding::define(env));
@@ -41,6 +58,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     exports.Set("close", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { Environment::close(info); }, "close"));
     exports.Set("setThreads", Napi::Function::New(env, setThreads, "setThreads"));
     exports.Set("info", Napi::Function::New(env, info, "info"));
+    exports.Set("cuda", Napi::Function::New(env, cuda, "cuda"));
+    exports.Set("setCudaMemory", Napi::Function::New(env, setCudaMemory, "setCudaMemory"));
     return exports;
 }
 

@@ -8,6 +8,7 @@
 #include "addon/arguments.h"
 #include "addon/environment.h"
 #include "addon/errors.h"
+#include "addon/gpu_argument.h"
 #include "addon/metrics.h"
 #include "ann/ann.h"
 
@@ -109,13 +110,8 @@ AnnBinding::AnnBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<AnnBin
         const int kValue = k.IsUndefined() ? 1 : int(integerArgument(k, "k", 1, 1 << 20));
         const Napi::Value metric = options.Get("metric");
         const size_t method = metric.IsUndefined() ? 0 : wordArgument(metric, "metric", {"cosine", "l2"});
-        const Napi::Value device = options.Get("device");
-        if (!device.IsUndefined() && !(device.IsString() && device.As<Napi::String>().Utf8Value() == "cpu")) {
-            const std::string name = device.IsString() ? device.As<Napi::String>().Utf8Value() : "";
-            if (name.rfind("cuda", 0) != 0) refuse("device", "'cpu', 'cuda' or 'cuda:N'", device);
-            throw Error("ERR_CUDA_UNAVAILABLE", "`device` '" + name + "' cannot be used: this build of faiss-vision has no CUDA");
-        }
         shared_->ann.emplace(dimension, kValue, threshold, method == 0 ? Method::Cosine : Method::Euclidean, exactArgument(options.Get("exact")));
+        if (!info[1].IsUndefined()) shared_->ann->searchOnGpu(int(integerArgument(info[1], "device", 0, kMostGpus)));
         shared_->dimension = dimension;
         shared_->k = kValue;
         return info.Env().Undefined();
@@ -230,8 +226,11 @@ Napi::Value AnnBinding::load(const Napi::CallbackInfo& info) {
     return promised(info, [&] {
         return change(
             info,
-            [shared = shared_, path = stringArgument(info[0], "path")] {
-                shared->ann.emplace(ANN::load(path));
+            [shared = shared_, path = stringArgument(info[0], "path"),
+             gpu = info[1].IsUndefined() ? -1 : int(integerArgument(info[1], "device", 0, kMostGpus))] {
+                ANN ann = ANN::load(path);
+                if (gpu >= 0) ann.searchOnGpu(gpu);
+                shared->ann.emplace(std::move(ann));
                 shared->dimension = shared->ann->dimension();
                 shared->k = shared->ann->kValue();
             },

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <future>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
 #include "addon/arguments.h"
 #include "addon/errors.h"
 #include "addon/filter_argument.h"
+#include "addon/gpu_argument.h"
 #include "addon/metrics.h"
 #include "ann/factory.h"
 #include "ann/finite.h"
@@ -26,6 +28,12 @@ template <class T>
 Napi::TypedArrayOf<T> copied(Napi::Env env, const T* from, size_t n) {
     auto array = Napi::TypedArrayOf<T>::New(env, n);
     std::copy_n(from, n, array.Data());
+    return array;
+}
+
+Napi::Array copiedNumbers(Napi::Env env, const std::vector<int>& numbers) {
+    auto array = Napi::Array::New(env, numbers.size());
+    for (size_t i = 0; i < numbers.size(); i++) array.Set(uint32_t(i), Napi::Number::New(env, numbers[i]));
     return array;
 }
 
@@ -79,6 +87,7 @@ Napi::Function IndexBinding<V>::define(Napi::Env env, const char* name) {
         B::template InstanceMethod<&B::searchScratch>("searchScratch"), B::template InstanceMethod<&B::remove>("remove"), B::template InstanceMethod<&B::reconstruct>("reconstruct"),
         B::template InstanceMethod<&B::mergeFrom>("mergeFrom"), B::template InstanceMethod<&B::reset>("reset"),
         B::template InstanceMethod<&B::get>("get"), B::template InstanceMethod<&B::set>("set"),
+        B::template InstanceMethod<&B::to>("to"),
         B::template InstanceMethod<&B::describe>("describe"), B::template InstanceMethod<&B::save>("save"),
         B::template InstanceMethod<&B::toBuffer>("toBuffer"), B::template InstanceMethod<&B::close>("close"),
         B::template InstanceMethod<&B::cancel>("cancel"), B::template InstanceMethod<&B::share>("share"),
@@ -110,7 +119,9 @@ IndexBinding<V>::IndexBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap
         if constexpr (std::is_same_v<V, FloatVectors>) {
             const int dimension = int(integerArgument(info[0], "dimension", 1, 1 << 20));
             const Exact exact = exactArgument(info[3]);
-            shared_->take(Core(makeIndex(dimension, description, metricArgument(info[2], "metric")), exact));
+            Core core(makeIndex(dimension, description, metricArgument(info[2], "metric")), exact);
+            if (!info[4].IsUndefined()) core.moveTo(placementArgument(info[4], info[5], info[6]));
+            shared_->take(std::move(core));
         } else {
             const int bits = int(integerArgument(info[0], "dimension", 8, 1 << 20));
             if (bits % 8 != 0) refuse("dimension", "a multiple of 8, the number of bits", info[0]);
@@ -426,7 +437,7 @@ Napi::Value IndexBinding<V>::set(const Napi::CallbackInfo& info) {
     });
 }
 
-/// (sync): { type, dimension, metric, ntotal, isTrained, bytes, parameters }
+/// (sync): { type, dimension, metric, ntotal, isTrained, bytes, devices, parameters }
 template <class V>
 Napi::Value IndexBinding<V>::describe(const Napi::CallbackInfo& info) {
     return either(info, [&] {
@@ -441,11 +452,22 @@ Napi::Value IndexBinding<V>::describe(const Napi::CallbackInfo& info) {
                         object.Set("isTrained", description->trained);
                         object.Set("bytes", double(description->bytes));
                         if constexpr (std::is_same_v<V, FloatVectors>) object.Set("exact", description->exact == Exact::Plain ? "plain" : "bounded");
+                        if (description->placement) object.Set("devices", copiedNumbers(env, description->placement->devices));
                         auto parameters = Napi::Object::New(env);
                         for (const auto& [name, value] : description->parameters) parameters.Set(name, value);
                         object.Set("parameters", parameters);
                         return object;
                     });
+    });
+}
+
+/// (sync, devices, shards, float16): to these GPUs, or to the CPU where `devices` is undefined.
+template <class V>
+Napi::Value IndexBinding<V>::to(const Napi::CallbackInfo& info) {
+    return either(info, [&] {
+        std::optional<GpuPlacement> placement;
+        if (!info[1].IsUndefined()) placement = placementArgument(info[1], info[2], info[3]);
+        return change(info, [shared = &open(), placement] { shared->core().moveTo(placement); }, nothing);
     });
 }
 

@@ -23,7 +23,7 @@ public:
 
     static Napi::Function define(Napi::Env env, const char* name);
 
-    /// (dimension, description, metric, exact), or (key) of one that another environment shares, or () for one to be read.
+    /// (dimension, description, metric, exact, devices, shards, float16), or (key) of one that another environment shares, or () for one to be read.
     explicit IndexBinding(const Napi::CallbackInfo& info);
     void Finalize(Napi::BasicEnv env) override;
 
@@ -44,6 +44,7 @@ private:
     Napi::Value get(const Napi::CallbackInfo& info);
     Napi::Value set(const Napi::CallbackInfo& info);
     Napi::Value describe(const Napi::CallbackInfo& info);
+    Napi::Value to(const Napi::CallbackInfo& info);
     Napi::Value save(const Napi::CallbackInfo& info);
     Napi::Value toBuffer(const Napi::CallbackInfo& info);
     Napi::Value close(const Napi::CallbackInfo& info);

@@ -40,6 +40,26 @@ size_t ANN::bytes() const {
     return index_->codes.size() + index_->copyBytes() + ids_.size() * (sizeof(int64_t) + sizeof(std::pair<const int64_t, int64_t>) + 2 * sizeof(void*));
 }
 
+void ANN::searchOnGpu(int number) {
+    requireGpu(number);
+    gpuNumber_ = number;
+    // The copy in one byte a number is for the processor's searches.
+    index_ = BoundedFlat::take(std::move(*index_), Exact::Plain);
+}
+
+/// What a search reads. Where the GPU's memory does not suffice nothing is lost.
+const faiss::Index& ANN::searched() const {
+    if (gpuNumber_ < 0) return *index_;
+    if (gpu_ == nullptr) {
+        GpuPlacement placement;
+        placement.devices.push_back(gpuNumber_);
+        gpu_ = makeGpuIndex(*index_, placement);
+    } else if (gpu_->ntotal < size()) {
+        gpu_->add(size() - gpu_->ntotal, index_->get_xb() + gpu_->ntotal * dimension());
+    }
+    return *gpu_;
+}
+
 void ANN::normalise(int64_t n, float* vectors, const char* name) const {
     const int64_t d = dimension();
     checkFinite(vectors, n, d, name);
@@ -126,7 +146,7 @@ void ANN::search(int64_t n, const float* queries, int64_t* indices, float* score
 
     std::vector<float> distances(n * k);
     std::vector<int64_t> rows(n * k);
-    index_->search(n, queries, k, distances.data(), rows.data());
+    searched().search(n, queries, k, distances.data(), rows.data());
 
     // Where every vector was read for many queries at once, FAISS computed |x|^2 + |y|^2 - 2xy, which loses digits where
     // vectors are near: the few winners are computed again, so a score does not depend on what else was asked in the same call.
@@ -170,11 +190,13 @@ int64_t ANN::erase(int64_t n, const int64_t* ids) {
         index_->truncate(last);
         erased++;
     }
+    if (erased > 0) gpu_.reset(); // its rows are others now
     return erased;
 }
 
 void ANN::clear() {
     index_->reset();
+    gpu_.reset();
     ids_.clear();
     rows_.clear();
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ann/bounded_flat.h"
+#include "ann/gpu.h"
 
 namespace faiss_vision {
 
@@ -23,6 +24,10 @@ public:
     /// @param threshold  Euclidean: found when distance < threshold. Cosine: found when similarity > threshold.
     /// @param exact      whether searches read every vector or rule most of them out by bounds; both find the same
     ANN(int dimension, int kValue, double threshold, Method method, Exact exact = Exact::Auto);
+
+    /// Searches on this GPU from now on. The vectors stay in the processor's memory too: what is found is measured there, and
+    /// erased there. Throws ERR_CUDA_UNAVAILABLE.
+    void searchOnGpu(int number);
 
     int dimension() const { return index_->d; }
     int kValue() const { return kValue_; }
@@ -54,6 +59,7 @@ public:
 private:
     void normalise(int64_t n, float* vectors, const char* name) const;
     float score(const float* query, int64_t row) const;
+    const faiss::Index& searched() const;
 
     int kValue_;
     double threshold_;
@@ -62,6 +68,8 @@ private:
     std::vector<int64_t> ids_;
     std::unordered_map<int64_t, int64_t> rows_; // id -> row
     int64_t nextId_ = 0;
+    int gpuNumber_ = -1;
+    mutable std::unique_ptr<GpuIndex> gpu_; // the first rows of index_, as the last search left them; made anew after an erase
 };
 
 } // namespace faiss_vision

@@ -128,8 +128,25 @@ size_t copyBytes(const faiss::Index& index) {
 }
 size_t copyBytes(const faiss::IndexBinary&) { return 0; }
 
+/// The index as it is written to a file.
+template <class Faiss>
+class Writable {
+public:
+    explicit Writable(const Faiss& index) : index_(index) {}
+    const Faiss& index() const { return index_; }
+
+private:
+    const Faiss& index_;
+};
+template <>
+class Writable<faiss::Index> : public CpuForm {
+public:
+    using CpuForm::CpuForm;
+};
+
 /// Whether training changes what vectors are encoded as.
 bool encodes(const faiss::Index& index) {
+    if (const auto* const gpu = gpuPart(index)) return gpu->lists() > 0;
     if (const auto* const map = dynamic_cast<const faiss::IndexIDMap*>(&index)) return encodes(*map->index);
     if (const auto* const hnsw = dynamic_cast<const faiss::IndexHNSW*>(&index)) return hnsw->storage != nullptr && encodes(*hnsw->storage);
     if (const auto* const nsg = dynamic_cast<const faiss::IndexNSG*>(&index)) return nsg->storage != nullptr && encodes(*nsg->storage);
@@ -243,12 +260,20 @@ IndexDescription BasicIndex<V>::describe() const {
     }
     ParameterValues parameters;
     for (const Parameter& parameter : parametersOf(*index_)) parameters.emplace_back(parameter.name, parameter.get());
-    return {type(), dimension(), metric(), size(), trained(), total, exact_, std::move(parameters)};
+    std::optional<GpuPlacement> placement;
+    if (const auto* const gpu = gpuPart(*index_)) placement = gpu->placement();
+    return {type(), dimension(), metric(), size(), trained(), total, exact_, std::move(placement), std::move(parameters)};
 }
 
 template <class V>
 void BasicIndex<V>::requireTrained(const char* what) const {
     if (!index_->is_trained) throw Error("ERR_NOT_TRAINED", "an " + type() + " must be trained before it can " + what + ": call train() with vectors like those that will be added");
+}
+
+/// What FAISS does on the CPU alone.
+template <class V>
+void BasicIndex<V>::requireCpu(const char* what) const {
+    if (gpuPart(*index_) != nullptr) throw unsupported(*index_, std::string(what) + " on a GPU", "Bring it back first: to('cpu')");
 }
 
 template <class V>
@@ -323,6 +348,7 @@ void BasicIndex<V>::add(int64_t n, const Component* x, const int64_t* ids, const
 template <class V>
 void BasicIndex<V>::search(int64_t n, const Component* x, int64_t k, Distance* distances, int64_t* labels, const SearchOptions& options) const {
     requireTrained("be searched");
+    if (options.filter != nullptr) requireCpu("leave vectors out of a search");
     requireFinite(n, x);
     const auto parameters = options.parameters.empty() ? std::vector<Parameter>() : parametersOf(*index_);
     const ScopedParameters scoped(parameters, options.parameters, options.parameters.empty() ? "" : type());
@@ -375,6 +401,7 @@ bool BasicIndex<V>::quick(int64_t n) const {
 template <class V>
 void BasicIndex<V>::rangeSearch(int64_t n, const Component* x, double radius, RangeResult& result, const SearchOptions& options) const {
     requireTrained("be searched");
+    requireCpu("search by radius");
     requireFinite(n, x);
     const auto parameters = options.parameters.empty() ? std::vector<Parameter>() : parametersOf(*index_);
     const ScopedParameters scoped(parameters, options.parameters, options.parameters.empty() ? "" : type());
@@ -394,6 +421,7 @@ void BasicIndex<V>::rangeSearch(int64_t n, const Component* x, double radius, Ra
 
 template <class V>
 int64_t BasicIndex<V>::remove(int64_t n, const int64_t* ids) {
+    requireCpu("remove vectors");
     const IdFilter selector = IdFilter::list(std::vector<int64_t>(ids, ids + n), true);
     return int64_t(faissCall("remove from", *index_, [&] { return removeFrom(*index_, selector); }));
 }
@@ -401,6 +429,7 @@ int64_t BasicIndex<V>::remove(int64_t n, const int64_t* ids) {
 template <class V>
 void BasicIndex<V>::reconstruct(int64_t n, const int64_t* ids, Component* x) const {
     requireTrained("give vectors back");
+    if (const auto* const gpu = gpuPart(*index_); gpu != nullptr && gpu->lists() > 0) requireCpu("give vectors back");
     try {
         reconstructIds(*index_, n, ids, x);
     } catch (const faiss::FaissException& exception) {
@@ -410,6 +439,8 @@ void BasicIndex<V>::reconstruct(int64_t n, const int64_t* ids, Component* x) con
 
 template <class V>
 void BasicIndex<V>::mergeFrom(BasicIndex& other, int64_t addId) {
+    requireCpu("take over another's vectors");
+    other.requireCpu("give its vectors to another");
     checkMerge(*index_, *other.index_, addId);
     if (other.size() == 0) return;
     try {
@@ -447,15 +478,28 @@ void BasicIndex<V>::setParameter(const std::string& name, double value) {
 }
 
 template <class V>
+void BasicIndex<V>::moveTo(const std::optional<GpuPlacement>& placement) {
+    if constexpr (std::is_same_v<Component, float>) {
+        if (placement) moveToGpu(index_, *placement);
+        else if (gpuPart(*index_) != nullptr) moveToCpu(index_);
+        if (!placement) index_ = withBounds(std::move(index_), exact_);
+    } else if (placement) {
+        throw unsupported(*index_, "be searched on a GPU", "FAISS does not move indexes of bits");
+    }
+}
+
+template <class V>
 void BasicIndex<V>::save(const std::string& path, const Progress& progress) const {
     checkWritable(*index_);
+    const Writable<Faiss> writable(*index_);
+    const Faiss& index = writable.index();
     CheckedFile::write(path, {}, [&](faiss::IOWriter& writer) {
-        faissCall("write", *index_, [&] {
-            if (!progress) return write(*index_, writer);
+        faissCall("write", index, [&] {
+            if (!progress) return write(index, writer);
             CountingWriter counter;
-            write(*index_, counter);
+            write(index, counter);
             ReportingWriter reporting(writer, counter.bytes, progress);
-            write(*index_, reporting);
+            write(index, reporting);
         });
     });
     if (progress) progress(1);
@@ -464,7 +508,8 @@ void BasicIndex<V>::save(const std::string& path, const Progress& progress) cons
 template <class V>
 std::vector<uint8_t> BasicIndex<V>::toBytes() const {
     checkWritable(*index_);
-    return CheckedFile::toBytes({}, [&](faiss::IOWriter& writer) { faissCall("write", *index_, [&] { write(*index_, writer); }); });
+    const Writable<Faiss> writable(*index_);
+    return CheckedFile::toBytes({}, [&](faiss::IOWriter& writer) { faissCall("write", writable.index(), [&] { write(writable.index(), writer); }); });
 }
 
 template <class V>

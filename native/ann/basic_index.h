@@ -12,6 +12,7 @@
 #include <faiss/impl/AuxIndexStructures.h>
 
 #include "ann/bounded_flat.h"
+#include "ann/gpu.h"
 #include "ann/id_filter.h"
 #include "ann/parameters.h"
 #include "ann/training_progress.h"
@@ -47,6 +48,7 @@ struct IndexDescription {
     bool trained;
     size_t bytes; // as written to a file, which is what the memory is made of, and the copy that flat indexes have beside it
     Exact exact;  // how flat indexes search, which are those inside others too
+    std::optional<GpuPlacement> placement; // not there on the CPU
     ParameterValues parameters;
 };
 
@@ -106,11 +108,17 @@ public:
     double parameter(const std::string& name) const;
     void setParameter(const std::string& name, double value);
 
+    /// Moves it to GPUs, or to the CPU without. Where that fails it stays where it is.
+    /// Throws ERR_CUDA_UNAVAILABLE, ERR_CUDA_OUT_OF_MEMORY, ERR_UNSUPPORTED for what FAISS does not search there.
+    void moveTo(const std::optional<GpuPlacement>& placement);
+
+    /// Files are the same, wherever it is.
     void save(const std::string& path, const Progress& progress = nullptr) const;
     std::vector<uint8_t> toBytes() const;
 
 private:
     void requireTrained(const char* what) const;
+    void requireCpu(const char* what) const;
     void requireFinite(int64_t n, const Component* x) const;
     const Component* safe(int64_t n, const Component* x, std::vector<Component>& padded) const;
     void settle();

@@ -18,6 +18,7 @@
 #include <faiss/IndexRefine.h>
 #include <faiss/IndexRowwiseMinMax.h>
 
+#include "ann/gpu.h"
 #include "error.h"
 
 namespace faiss_vision {
@@ -57,6 +58,12 @@ void collect(faiss::Index& index, std::vector<Parameter>& parameters) {
     if (auto* const map = dynamic_cast<faiss::IndexIDMap*>(&index)) return collect(*map->index, parameters);
     if (auto* const transform = dynamic_cast<faiss::IndexPreTransform*>(&index)) return collect(*transform->index, parameters);
     if (auto* const rows = dynamic_cast<faiss::IndexRowwiseMinMaxBase*>(&index)) return collect(*rows->index, parameters);
+    if (auto* const gpu = dynamic_cast<GpuIndex*>(&index)) {
+        if (gpu->lists() == 0) return;
+        parameters.push_back({"nprobe", 1, double(gpu->largestNprobe()), true, [gpu] { return double(gpu->nprobe()); },
+                              [gpu](double number) { gpu->setNprobe(int64_t(number)); }});
+        return;
+    }
     if (auto* const refine = dynamic_cast<faiss::IndexRefine*>(&index)) {
         parameters.push_back(field("k_factor_rf", refine->k_factor, 1, kMany, false));
         return collect(*refine->base_index, parameters);

@@ -4,15 +4,21 @@
 #include <cxxabi.h>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <typeinfo>
 
-#include <faiss/MetricType.h>
+#include <faiss/Index.h>
+
+#include "ann/gpu.h"
 
 namespace faiss_vision {
 
 /// The name of an object's class as FAISS's users know it: "IndexIVFFlat".
 template <class T>
 std::string typeName(const T& object) {
+    if constexpr (std::is_base_of_v<faiss::Index, T>) {
+        if (const auto* const gpu = dynamic_cast<const GpuIndex*>(&object)) return gpu->cpuType();
+    }
     struct Free {
         void operator()(char* text) const { std::free(text); }
     };

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { architectures } from './cuda.mjs'
 import { SetupError } from './errors.mjs'
 import { fileStates, filesBelow, readJson, shortHash } from './fingerprint.mjs'
 import { buildJobs, ninjaProgress } from './ninja.mjs'
@@ -11,65 +12,112 @@ const ADDONS = { search: 'Release/ann.node', vision: 'Release/vision.node' }
 
 const outputsOf = ({ published = Object.keys(ADDONS) }) => published.map((name) => ADDONS[name])
 
-export const addons = {
+/** For the processor, which is what is published. */
+export const addons = step({
   name: 'addons',
   title: 'native addons',
-  work: 'compiling',
-  advice:
-    "The compiler's or CMake's messages above say what is wrong.\n" +
-    'Other builds of FAISS and libtorch are named by the variables faiss_ROOT and Torch_DIR.',
+  build: 'build',
+  outputs: outputsOf,
+  options: cmakeOptions,
+})
 
-  async done(context) {
-    const torch = context.environment.Torch_DIR
-    // CMake would pass over it without a word and take another one.
-    if (torch && !existsSync(join(torch, 'TorchConfig.cmake'))) {
-      throw new SetupError(`Torch_DIR is ${torch}, where there is no TorchConfig.cmake`)
-    }
-    const stamp = readJson(stampPath(context))
-    const built = stamp?.state === state(context, stamp) && stamp.outputs.every((path) => existsSync(join(context.folder, 'build', path)))
-    return built ? describe(stamp.outputs, context) : undefined
-  },
-
-  async run(context, progress) {
-    const { folder } = context
-    const stamp = readJson(stampPath(context))
-    const options = cmakeOptions(context, stamp)
-    const now = state(context, stamp)
-    forgetOtherConfiguration(folder, stamp, options)
-
-    const program = join(context.tools ?? join(folder, 'node_modules'), 'cmake-js/bin/cmake-js')
-    const cmakeJs = (command, ...args) =>
-      run(process.execPath, [program, command, '-G', 'Ninja', '-B', 'Release', ...args], {
-        cwd: folder,
-        log: context.log,
-        environment: context.environment,
-        onLine: (line) => ninjaProgress(line, progress, 'compiling'),
-      })
-    progress.update('configuring')
-    // cmake-js's own "compile" configures only the first time and builds everything twice on an error.
-    await cmakeJs('configure', ...Object.entries(options).map(([name, value]) => `--CD${name}=${value}`))
-    await cmakeJs('build', '--parallel', String(buildJobs(PEAK_MEMORY_PER_JOB_GB)))
-
-    const absent = outputsOf(context).filter((path) => !existsSync(join(folder, 'build', path)))
-    if (absent.length > 0) {
-      throw new SetupError(`CMake left out build/${absent.join(' and build/')}; its warning says why`, { log: context.log })
-    }
-    const outputs = [...outputsOf(context), ...testPrograms(folder)]
-    writeFileSync(stampPath(context), JSON.stringify({ state: now, options, outputs }))
-    return `built: ${describe(outputs, context)}`
-  },
+/** For GPUs too, in a folder of its own. vision.node is made again only against a libtorch for CUDA. */
+export const cudaAddons = {
+  ...step({
+    name: 'cuda-addons',
+    title: 'addons for CUDA',
+    build: 'build-cuda',
+    outputs: ({ environment }) => outputsOf({ published: environment.FAISS_VISION_CUDA_TORCH ? undefined : ['search'] }),
+    options: cudaOptions,
+  }),
+  forCuda: true,
 }
 
-/** The C++ test programs that were built, relative to build/. */
-export function testPrograms(folder) {
-  const tests = join(folder, 'build/test')
+/**
+ * @param build    the folder, in the project's, that it is built in
+ * @param outputs  what must be there afterwards, relative to that
+ * @param options  what CMake is told
+ */
+function step({ name, title, build, outputs, options }) {
+  const stampPath = ({ folder }) => join(folder, build, '.setup.json')
+
+  /** A hash of everything that the addons are made from. */
+  function state(context, stamp) {
+    const { folder } = context
+    // A published package has no lock file.
+    const files = ['CMakeLists.txt', 'package-lock.json', 'native'].flatMap((file) => filesBelow(join(folder, file)))
+    // A new release of the system comes with another libtorch.
+    const { ID, VERSION_ID } = osRelease()
+    return shortHash([fileStates(files), options(context, stamp), ID, VERSION_ID])
+  }
+
+  function describe(built, context) {
+    const made = outputs(context)
+    const tests = built.length - made.length
+    return `${made.map((path) => basename(path)).join(', ')}${tests > 0 ? ` and ${tests} test program${tests > 1 ? 's' : ''}` : ''}`
+  }
+
+  return {
+    name,
+    title,
+    work: 'compiling',
+    advice:
+      "The compiler's or CMake's messages above say what is wrong.\n" +
+      'Other builds of FAISS and libtorch are named by the variables faiss_ROOT and Torch_DIR.',
+
+    async done(context) {
+      for (const variable of ['Torch_DIR', 'FAISS_VISION_CUDA_TORCH']) {
+        const torch = context.environment[variable]
+        // CMake would pass over it without a word and take another one.
+        if (torch && !existsSync(join(torch, 'TorchConfig.cmake'))) {
+          throw new SetupError(`${variable} is ${torch}, where there is no TorchConfig.cmake`)
+        }
+      }
+      const stamp = readJson(stampPath(context))
+      const built = stamp?.state === state(context, stamp) && stamp.outputs.every((path) => existsSync(join(context.folder, build, path)))
+      return built ? describe(stamp.outputs, context) : undefined
+    },
+
+    async run(context, progress) {
+      const { folder } = context
+      const stamp = readJson(stampPath(context))
+      const chosen = options(context, stamp)
+      const now = state(context, stamp)
+      forgetOtherConfiguration(folder, build, stamp, chosen)
+
+      const program = join(context.tools ?? join(folder, 'node_modules'), 'cmake-js/bin/cmake-js')
+      const cmakeJs = (command, ...args) =>
+        run(process.execPath, [program, command, '-O', join(folder, build), '-G', 'Ninja', '-B', 'Release', ...args], {
+          cwd: folder,
+          log: context.log,
+          environment: context.environment,
+          onLine: (line) => ninjaProgress(line, progress, 'compiling'),
+        })
+      progress.update('configuring')
+      // cmake-js's own "compile" configures only the first time and builds everything twice on an error.
+      await cmakeJs('configure', ...Object.entries(chosen).map(([option, value]) => `--CD${option}=${value}`))
+      await cmakeJs('build', '--parallel', String(buildJobs(PEAK_MEMORY_PER_JOB_GB)))
+
+      const absent = outputs(context).filter((path) => !existsSync(join(folder, build, path)))
+      if (absent.length > 0) {
+        const paths = absent.map((path) => `${build}/${path}`)
+        throw new SetupError(`CMake left out ${paths.join(' and ')}; its warning says why`, { log: context.log })
+      }
+      const made = [...outputs(context), ...testPrograms(folder, build)]
+      writeFileSync(stampPath(context), JSON.stringify({ state: now, options: chosen, outputs: made }))
+      return `built: ${describe(made, context)}`
+    },
+  }
+}
+
+/** The C++ test programs that were built, relative to the folder of the build. */
+export function testPrograms(folder, build = 'build') {
+  const tests = join(folder, build, 'test')
   if (!existsSync(tests)) return []
   // A program whose source is gone is no test any more.
   const names = readdirSync(tests).filter((name) => existsSync(join(folder, 'native/test', `${name}.cpp`)))
   return names.map((name) => `test/${name}`)
 }
-
-const stampPath = ({ folder }) => join(folder, 'build/.setup.json')
 
 function cmakeOptions({ environment, faissRoot, tests, published, tools }, stamp) {
   // Once built, the tests stay in the build: else demo and test in turn would configure it each time.
@@ -84,27 +132,25 @@ function cmakeOptions({ environment, faissRoot, tests, published, tools }, stamp
   return options
 }
 
-/** A hash of everything that the addons are made from. */
-function state(context, stamp) {
-  const { folder } = context
-  // A published package has no lock file.
-  const files = ['CMakeLists.txt', 'package-lock.json', 'native'].flatMap((name) => filesBelow(join(folder, name)))
-  // A new release of the system comes with another libtorch.
-  const { ID, VERSION_ID } = osRelease()
-  return shortHash([fileStates(files), cmakeOptions(context, stamp), ID, VERSION_ID])
+function cudaOptions(context) {
+  const { cudaRoot, cudaFaissRoot, environment } = context
+  const options = {
+    FAISS_VISION_CUDA: 'ON',
+    FAISS_VISION_BENCH: 'ON', // FAISS's own calls, which scripts/gpu-check measures against
+    FAISS_VISION_TORCH: environment.FAISS_VISION_CUDA_TORCH ? 'ON' : 'OFF',
+    CMAKE_CUDA_ARCHITECTURES: architectures(context),
+  }
+  if (cudaFaissRoot !== undefined) options.faiss_ROOT = cudaFaissRoot
+  if (cudaRoot !== undefined) Object.assign(options, { CUDAToolkit_ROOT: cudaRoot, CMAKE_CUDA_COMPILER: join(cudaRoot, 'bin/nvcc') })
+  if (environment.FAISS_VISION_CUDA_TORCH) options.Torch_DIR = environment.FAISS_VISION_CUDA_TORCH
+  return options
 }
 
 /** CMake keeps what it once found and refuses a folder that was moved; what is compiled may stay. */
-function forgetOtherConfiguration(folder, stamp, options) {
-  const cache = join(folder, 'build/CMakeCache.txt')
+function forgetOtherConfiguration(folder, build, stamp, options) {
+  const cache = join(folder, build, 'CMakeCache.txt')
   if (!existsSync(cache)) return
   const text = readFileSync(cache, 'utf8')
-  if (!text.includes(`CMAKE_HOME_DIRECTORY:INTERNAL=${folder}\n`)) rmSync(join(folder, 'build'), { recursive: true })
+  if (!text.includes(`CMAKE_HOME_DIRECTORY:INTERNAL=${folder}\n`)) rmSync(join(folder, build), { recursive: true })
   else if (JSON.stringify(stamp?.options) !== JSON.stringify(options)) rmSync(cache)
-}
-
-function describe(outputs, context) {
-  const addons = outputsOf(context)
-  const tests = outputs.length - addons.length
-  return `${addons.map((path) => basename(path)).join(', ')}${tests > 0 ? ` and ${tests} test program${tests > 1 ? 's' : ''}` : ''}`
 }

@@ -1,5 +1,6 @@
-import { addons } from './addons.mjs'
-import { faiss } from './faiss.mjs'
+import { addons, cudaAddons } from './addons.mjs'
+import { cudaToolkit } from './cuda.mjs'
+import { faiss, faissForCuda } from './faiss.mjs'
 import { milvus } from './milvus.mjs'
 import { models } from './models.mjs'
 import { nodeModules } from './node-modules.mjs'
@@ -16,8 +17,9 @@ import { typescript } from './typescript.mjs'
  *   locksItself              whether two of it may run at the same time
  *   advice                   what to do when it fails
  *   forTests                 whether only tests need it
+ *   forCuda                  whether only a build for CUDA needs it
  */
-export const steps = [packages, faiss, nodeModules, typescript, addons, models, sqlite, milvus]
+export const steps = [packages, faiss, cudaToolkit, faissForCuda, nodeModules, typescript, addons, cudaAddons, models, sqlite, milvus]
 
 /** Done only when --only names them. */
 export const optionalSteps = [opencv]
