@@ -72,9 +72,24 @@ Napi::Value read(const Napi::CallbackInfo& info) {
     }
 }
 
+/// (device, bytes): takes all memory of a GPU but so many bytes; `release()` of what it gives gives it back.
+Napi::Value hold(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    std::shared_ptr<void> held;
+    try {
+        held = holdGpuMemory(info[0].As<Napi::Number>(), size_t(double(info[1].As<Napi::Number>())));
+    } catch (const std::exception& error) {
+        throw Napi::Error::New(env, error.what());
+    }
+    auto object = Napi::Object::New(env);
+    object.Set("release", Napi::Function::New(env, [held](const Napi::CallbackInfo&) mutable { held.reset(); }));
+    return object;
+}
+
 } // namespace
 
 void defineBareGpu(Napi::Env env, Napi::Object exports) {
     exports.Set("BareGpuFlat", BareGpuFlat::define(env));
+    exports.Set("holdGpuMemory", Napi::Function::New(env, hold, "holdGpuMemory"));
     exports.Set("gpuReadMicroseconds", Napi::Function::New(env, read, "gpuReadMicroseconds"));
 }

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <cuda_runtime.h>
 
@@ -58,4 +60,23 @@ double readMicroseconds(int device, size_t bytes) {
     cudaEventDestroy(begin);
     cudaEventDestroy(end);
     return best;
+}
+
+std::shared_ptr<void> holdGpuMemory(int device, size_t leave) {
+    check(cudaSetDevice(device));
+    std::vector<std::shared_ptr<Memory>> pieces;
+    // In pieces, since what is free need not lie together.
+    for (size_t piece = size_t{1} << 32; piece >= size_t{1} << 20;) {
+        size_t free = 0, total = 0;
+        check(cudaMemGetInfo(&free, &total));
+        void* at = nullptr;
+        if (free < leave + piece || cudaMalloc(&at, piece) != cudaSuccess) {
+            cudaGetLastError();
+            piece /= 2;
+            continue;
+        }
+        cudaFree(at);
+        pieces.push_back(std::make_shared<Memory>(piece));
+    }
+    return std::make_shared<std::vector<std::shared_ptr<Memory>>>(std::move(pieces));
 }

@@ -1,0 +1,43 @@
+// One check, in this process: `node child.mjs FILE DEVICE`, started by gpu-check.mjs, which gets the result by its channel.
+// FILE exports `title` and `check(context)`.
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+
+const [file, device] = process.argv.slice(2)
+const root = join(dirname(fileURLToPath(import.meta.url)), '../..')
+const require = createRequire(import.meta.url)
+const rehearsal = device === 'cpu'
+const text = []
+const verdicts = []
+
+const context = {
+  device,
+  number: rehearsal ? 0 : Number(device.split(':')[1] ?? 0),
+  /** Whether it runs small and on the processor. */
+  rehearsal,
+  /** `large` on a GPU, `small` in a rehearsal. */
+  size: (large, small) => (rehearsal ? small : large),
+  /** One of this package's modules, as dist/ has it. */
+  load: (name) => require(join(root, 'dist', name)),
+  /** FAISS's own calls; undefined in a build without them. */
+  bench: () => {
+    const path = join(root, 'build-cuda/Release/bench.node')
+    return existsSync(path) ? require(path) : undefined
+  },
+  /** A paragraph of the report. */
+  say: (paragraph) => text.push(paragraph),
+  verdict: (what, ok, measured, wanted) => verdicts.push({ what, ok, measured, wanted }),
+}
+
+const { title, check } = await import(pathToFileURL(file))
+let problem
+try {
+  await check(context)
+} catch (error) {
+  problem = `${error.code ?? error.name}: ${error.message}`
+  console.error(error)
+}
+await new Promise((resolve) => process.send({ title, text, verdicts, problem }, resolve))
+process.exit(problem === undefined ? 0 : 1)
