@@ -172,7 +172,7 @@ export interface AnnAddon extends CommonAddon {
   Ann: new (options?: NativeAnnOptions, gpu?: number) => NativeAnn;
   cuda(): NativeCuda;
   setCudaMemory(bytes: number): void;
-  info(): { faiss: string; simd: string; blas: string; blasKernels: string; threads: number };
+  info(): { faiss: string; simd: string; kernels: string; blas: string; blasKernels: string; threads: number };
 }
 
 export const annAddon = lazily<AnnAddon>('ann');

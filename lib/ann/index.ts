@@ -30,10 +30,14 @@ export type { Device } from '../device';
 export { FaissVisionError } from '../error';
 export { setThreads } from '../addon';
 
-/** What searches: FAISS's version and instruction set, the BLAS and whose kernels it uses, and the number of threads. */
+/**
+ * What searches: FAISS's version and the instruction set it was compiled for, the instruction set of this package's own kernels
+ * and the BLAS's, which are chosen for this processor, and the number of threads.
+ */
 export interface SearchInfo {
   faiss: string;
   simd: string;
+  kernels: string;
   blas: string;
   blasKernels: string;
   threads: number;

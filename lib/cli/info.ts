@@ -23,7 +23,8 @@ It loads both addons, and starts CUDA where there is a GPU. Exit code 0, also wh
       ['faiss-vision', `${version}, Node ${node}`],
       ...(isThere(search)
         ? [
-            ['FAISS', `${search.faiss}, ${search.simd}`],
+            ['FAISS', `${search.faiss}, ${search.simd.trim()}`],
+            ['kernels', search.kernels],
             ['BLAS', `${search.blas}${search.blasKernels === '' ? '' : `, kernels for ${search.blasKernels}`}`],
             ['', `${count(search.threads, 'thread')}, ${search.file}`],
           ]

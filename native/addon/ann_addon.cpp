@@ -12,6 +12,7 @@
 #include "addon/index_binding.h"
 #include "addon/threads.h"
 #include "ann/blas.h"
+#include "ann/byte_kernels.h"
 
 namespace faiss_vision {
 namespace {
@@ -27,6 +28,7 @@ Napi::Value info(const Napi::CallbackInfo& info) {
     object.Set("faiss", std::to_string(FAISS_VERSION_MAJOR) + "." + std::to_string(FAISS_VERSION_MINOR) + "." +
                             std::to_string(FAISS_VERSION_PATCH));
     object.Set("simd", faiss::get_compile_options());
+    object.Set("kernels", bytes::chosen().name);
     const BlasInfo blas = blasInfo();
     object.Set("blas", blas.config);
     object.Set("blasKernels", blas.kernels);

@@ -15,7 +15,7 @@
 #include <faiss/gpu/GpuCloner.h>
 #include <faiss/gpu/GpuIndexFlat.h>
 #include <faiss/gpu/GpuIndexIVF.h>
-#include <faiss/gpu/utils/DeviceUtils.h>
+#include <faiss/gpu/impl/IndexUtils.h>
 
 #include "ann/cuda/device.h"
 #include "ann/faiss_call.h"
