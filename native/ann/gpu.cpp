@@ -1,6 +1,7 @@
 #include "ann/gpu.h"
 
 #include <faiss/IndexIDMap.h>
+#include <faiss/IndexIVFPQ.h>
 #include <faiss/IndexPreTransform.h>
 
 #include "ann/type_name.h"
@@ -50,7 +51,10 @@ void moveToGpu(std::unique_ptr<faiss::Index>& index, const GpuPlacement& placeme
 void moveToCpu(std::unique_ptr<faiss::Index>& index) {
     replaceInner(index, [](const faiss::Index& inner) {
         const auto* const gpu = dynamic_cast<const GpuIndex*>(&inner);
-        return gpu == nullptr ? nullptr : gpu->toCpu();
+        auto cpu = gpu == nullptr ? nullptr : gpu->toCpu();
+        // What training left there, which makes searches faster.
+        if (auto* const pq = dynamic_cast<faiss::IndexIVFPQ*>(cpu.get()); pq != nullptr && pq->is_trained) pq->precompute_table();
+        return cpu;
     });
 }
 

@@ -58,10 +58,10 @@ std::string blasVersion() {
 
 } // namespace faiss_vision
 
-#define FORWARD(name, parameters, arguments)                                                       \
-    extern "C" cublasStatus_t name parameters {                                                    \
-        static const auto real = faiss_vision::find<cublasStatus_t(*) parameters>(#name);          \
-        return faiss_vision::checked(real arguments);                                              \
+#define FORWARD(name, parameters, arguments)                                              \
+    extern "C" cublasStatus_t name parameters {                                           \
+        static const auto real = faiss_vision::find<cublasStatus_t(*) parameters>(#name); \
+        return faiss_vision::checked(real arguments);                                     \
     }
 
 extern "C" cublasStatus_t cublasCreate_v2(cublasHandle_t* handle) {
@@ -70,7 +70,10 @@ extern "C" cublasStatus_t cublasCreate_v2(cublasHandle_t* handle) {
     if (status != CUBLAS_STATUS_SUCCESS) throw faiss_vision::Error("ERR_CUDA_UNAVAILABLE", "cuBLAS cannot be started: status " + std::to_string(status));
     return status;
 }
-FORWARD(cublasDestroy_v2, (cublasHandle_t handle), (handle))
+extern "C" cublasStatus_t cublasDestroy_v2(cublasHandle_t handle) { // called by destructors, which must not throw
+    static const auto real = faiss_vision::find<cublasStatus_t (*)(cublasHandle_t)>("cublasDestroy_v2");
+    return real(handle);
+}
 FORWARD(cublasSetStream_v2, (cublasHandle_t handle, cudaStream_t stream), (handle, stream))
 FORWARD(cublasSetMathMode, (cublasHandle_t handle, cublasMath_t mode), (handle, mode))
 FORWARD(cublasSgemmEx,

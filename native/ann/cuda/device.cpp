@@ -107,7 +107,11 @@ GpuInfo gpuInfo() {
         cudaMemGetInfo(&device.free, &device.memory);
         cudaGetLastError();
         info.devices.push_back(device);
-        if (number == 0) info.reason = problemOf(0);
+    }
+    for (const GpuDevice& device : info.devices) {
+        const std::string problem = problemOf(device.number);
+        if (device.number == 0 || problem.empty()) info.reason = problem;
+        if (problem.empty()) break;
     }
     return info;
 }
@@ -169,7 +173,14 @@ void setGpuTemporaryMemory(size_t bytes) {
     }
     for (const auto& device : devices) {
         const std::lock_guard<std::mutex> lock(device->mutex());
-        cudaCall("set temporary memory aside", {device->number()}, [&] { device->resources().setTempMemory(bytes); });
+        cudaCall("set temporary memory aside", {device->number()}, [&] {
+            try {
+                device->resources().setTempMemory(bytes);
+            } catch (...) {
+                device->resources().setTempMemory(0); // else FAISS has none at all, and does not look
+                throw;
+            }
+        });
     }
 }
 

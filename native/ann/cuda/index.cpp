@@ -106,6 +106,7 @@ public:
     int64_t largestNprobe() const override { return std::min<int64_t>(lists_, faiss::gpu::getMaxKSelection()); }
 
     void train(int64_t n, const float* x) override {
+        if (lists_ == 0) return; // nothing to learn
         changing("train", [&] {
             if (placement_.devices.size() == 1) return gpu_->train(n, x);
             // Each of several would learn something of its own: one learns for all.

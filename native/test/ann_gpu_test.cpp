@@ -1,0 +1,203 @@
+// What surrounds an index on a GPU: wrappers, refusals, files. The index on a GPU itself is native/ann/cuda/index.cpp, which
+// scripts/gpu-check tests where there is one; here an index on the processor stands where it would.
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include <faiss/IndexFlat.h>
+#include <faiss/IndexIDMap.h>
+#include <faiss/IndexIVFFlat.h>
+#include <faiss/IndexPreTransform.h>
+#include <faiss/VectorTransform.h>
+#include <faiss/clone_index.h>
+#include <gtest/gtest.h>
+
+#include "ann/basic_index.h"
+#include "ann/type_name.h"
+#include "error.h"
+
+namespace faiss_vision {
+namespace {
+
+constexpr int kDimension = 8;
+
+class Elsewhere : public GpuIndex {
+public:
+    explicit Elsewhere(const faiss::Index& index)
+        : GpuIndex(index.d, index.metric_type), type_(typeName(index)), index_(faiss::clone_index(&index)) {
+        placement_.devices = {1};
+        adopt();
+    }
+    const GpuPlacement& placement() const override { return placement_; }
+    const std::string& cpuType() const override { return type_; }
+    std::unique_ptr<faiss::Index> toCpu() const override { return std::unique_ptr<faiss::Index>(faiss::clone_index(index_.get())); }
+    int64_t lists() const override { return ivf() == nullptr ? 0 : int64_t(ivf()->nlist); }
+    int64_t nprobe() const override { return int64_t(ivf()->nprobe); }
+    void setNprobe(int64_t nprobe) override { ivf()->nprobe = size_t(nprobe); }
+    int64_t largestNprobe() const override { return lists(); }
+    void train(int64_t n, const float* x) override {
+        index_->train(n, x);
+        adopt();
+    }
+    void add(int64_t n, const float* x) override {
+        index_->add(n, x);
+        adopt();
+    }
+    void search(int64_t n, const float* x, int64_t k, float* distances, int64_t* labels, const faiss::SearchParameters*) const override {
+        index_->search(n, x, k, distances, labels);
+    }
+    void reset() override {
+        index_->reset();
+        adopt();
+    }
+
+private:
+    faiss::IndexIVF* ivf() const { return dynamic_cast<faiss::IndexIVF*>(index_.get()); }
+    void adopt() {
+        ntotal = index_->ntotal;
+        is_trained = index_->is_trained;
+    }
+    GpuPlacement placement_;
+    std::string type_;
+    std::unique_ptr<faiss::Index> index_;
+};
+
+std::vector<float> numbers(int64_t n, int seed) {
+    std::vector<float> x(n * kDimension);
+    for (size_t i = 0; i < x.size(); i++) x[i] = std::sin(float(i * 7 + seed * 1013));
+    return x;
+}
+
+template <class Call>
+std::string codeOf(const Call& call) {
+    try {
+        call();
+    } catch (const Error& error) {
+        return error.code();
+    }
+    return "";
+}
+
+/// An index, and the same one with what is innermost elsewhere.
+struct Pair {
+    std::unique_ptr<faiss::Index> here, there;
+};
+
+Pair wrapped(std::unique_ptr<faiss::Index> inner, bool map) {
+    const auto around = [&](faiss::Index* index) -> std::unique_ptr<faiss::Index> {
+        auto* const transform = new faiss::RandomRotationMatrix(kDimension, kDimension);
+        transform->init(5);
+        auto outer = std::make_unique<faiss::IndexPreTransform>(transform, index);
+        outer->own_fields = true;
+        if (!map) return outer;
+        auto ids = std::make_unique<faiss::IndexIDMap2>(outer.release());
+        ids->own_fields = true;
+        return ids;
+    };
+    auto there = around(new Elsewhere(*inner));
+    return {around(inner.release()), std::move(there)};
+}
+
+class Gpu : public testing::TestWithParam<bool> {
+protected:
+    Gpu() : x(numbers(200, 1)) {
+        std::unique_ptr<faiss::Index> inner;
+        if (GetParam()) {
+            inner = std::make_unique<faiss::IndexFlatL2>(kDimension);
+        } else {
+            auto ivf = std::make_unique<faiss::IndexIVFFlat>(new faiss::IndexFlatL2(kDimension), kDimension, 4);
+            ivf->own_fields = true;
+            ivf->train(200, x.data());
+            inner = std::move(ivf);
+        }
+        auto pair = wrapped(std::move(inner), GetParam());
+        here = std::make_unique<FloatIndex>(std::move(pair.here), Exact::Plain);
+        there = std::make_unique<FloatIndex>(std::move(pair.there), Exact::Plain);
+        std::vector<int64_t> ids(200);
+        for (int64_t i = 0; i < 200; i++) ids[i] = 3 * i;
+        for (FloatIndex* const index : {here.get(), there.get()}) index->add(200, x.data(), GetParam() ? ids.data() : nullptr);
+    }
+    std::vector<int64_t> found(const FloatIndex& index, const SearchOptions& options = {}) const {
+        std::vector<float> distances(5 * 4);
+        std::vector<int64_t> labels(5 * 4);
+        index.search(5, numbers(5, 2).data(), 4, distances.data(), labels.data(), options);
+        return labels;
+    }
+
+    std::vector<float> x;
+    std::unique_ptr<FloatIndex> here, there;
+};
+INSTANTIATE_TEST_SUITE_P(Behind, Gpu, testing::Bool(), [](const auto& info) { return info.param ? "IdMapAndTransform" : "Transform"; });
+
+TEST_P(Gpu, AnswersAndIsWrittenAsOnTheProcessor) {
+    EXPECT_EQ(there->size(), 200);
+    EXPECT_EQ(found(*there), found(*here));
+    EXPECT_EQ(there->toBytes(), here->toBytes());
+    const std::string path = testing::TempDir() + "ann_gpu_test.index";
+    double last = 0;
+    there->save(path, [&](double fraction) { last = fraction; });
+    EXPECT_EQ(last, 1);
+    EXPECT_EQ(found(FloatIndex::load(path)), found(*here));
+    std::remove(path.c_str());
+}
+
+TEST_P(Gpu, SaysWhereItIs) {
+    EXPECT_EQ(here->describe().placement.has_value(), false);
+    ASSERT_TRUE(there->describe().placement.has_value());
+    EXPECT_EQ(there->describe().placement->devices, std::vector<int>{1});
+    EXPECT_EQ(there->describe().type, here->describe().type);
+    EXPECT_GT(there->bytes(), 0u);
+}
+
+TEST_P(Gpu, ComesBack) {
+    there->moveTo({});
+    EXPECT_FALSE(there->describe().placement.has_value());
+    EXPECT_EQ(found(*there), found(*here));
+    EXPECT_EQ(there->toBytes(), here->toBytes());
+    there->add(200, x.data(), GetParam() ? std::vector<int64_t>(200, 7).data() : nullptr);
+    EXPECT_EQ(there->size(), 400);
+}
+
+TEST_P(Gpu, StaysWhereItIsWhereThereIsNoGpu) {
+    if (gpuInfo().reason.empty()) GTEST_SKIP() << "there is a GPU";
+    for (FloatIndex* const index : {here.get(), there.get()}) {
+        const auto before = found(*index);
+        GpuPlacement placement;
+        placement.devices = {0};
+        EXPECT_EQ(codeOf([&] { index->moveTo(placement); }), "ERR_CUDA_UNAVAILABLE");
+        EXPECT_EQ(found(*index), before);
+    }
+    EXPECT_TRUE(there->describe().placement.has_value());
+}
+
+TEST_P(Gpu, RefusesWhatIsForTheProcessor) {
+    const int64_t id = 3;
+    SearchOptions filtered;
+    filtered.filter = std::make_shared<IdFilter>(IdFilter::list({3}, true));
+    faiss::RangeSearchResult range(5);
+    EXPECT_EQ(codeOf([&] { found(*there, filtered); }), "ERR_UNSUPPORTED");
+    EXPECT_EQ(codeOf([&] { there->rangeSearch(5, x.data(), 1, range); }), "ERR_UNSUPPORTED");
+    EXPECT_EQ(codeOf([&] { there->remove(1, &id); }), "ERR_UNSUPPORTED");
+    EXPECT_EQ(codeOf([&] { there->mergeFrom(*here, 1000); }), "ERR_UNSUPPORTED");
+    EXPECT_EQ(codeOf([&] { here->mergeFrom(*there, 1000); }), "ERR_UNSUPPORTED");
+    EXPECT_EQ(there->size(), 200);
+    EXPECT_EQ(found(*there), found(*here));
+}
+
+TEST_P(Gpu, HasItsParameters) {
+    if (GetParam()) {
+        EXPECT_EQ(codeOf([&] { there->parameter("nprobe"); }), "ERR_UNKNOWN_PARAMETER");
+        return;
+    }
+    for (FloatIndex* const index : {here.get(), there.get()}) index->setParameter("nprobe", 3);
+    EXPECT_EQ(there->parameter("nprobe"), 3);
+    EXPECT_EQ(found(*there), found(*here));
+    EXPECT_EQ(codeOf([&] { there->setParameter("nprobe", 5); }), "ERR_INVALID_ARGUMENT");
+    SearchOptions all;
+    all.parameters = {{"nprobe", 4}};
+    EXPECT_EQ(found(*there, all), found(*here, all));
+    EXPECT_EQ(there->parameter("nprobe"), 3);
+}
+
+} // namespace
+} // namespace faiss_vision
