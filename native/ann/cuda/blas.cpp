@@ -1,4 +1,4 @@
-// The seven functions of cuBLAS that FAISS calls. They find the library when the first is called, not when the addon is
+// The functions of cuBLAS that FAISS calls. They find the library when the first is called, not when the addon is
 // loaded: it is large, is needed only where there is a GPU, and where it is absent this says so.
 #include <cublas_v2.h>
 #include <dlfcn.h>
@@ -75,6 +75,7 @@ extern "C" cublasStatus_t cublasDestroy_v2(cublasHandle_t handle) { // called by
     return real(handle);
 }
 FORWARD(cublasSetStream_v2, (cublasHandle_t handle, cudaStream_t stream), (handle, stream))
+FORWARD(cublasGetMathMode, (cublasHandle_t handle, cublasMath_t* mode), (handle, mode))
 FORWARD(cublasSetMathMode, (cublasHandle_t handle, cublasMath_t mode), (handle, mode))
 FORWARD(cublasSgemmEx,
         (cublasHandle_t handle, cublasOperation_t transa, cublasOperation_t transb, int m, int n, int k, const float* alpha, const void* A,
