@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { SetupError } from './errors.mjs'
+import { readJson } from './fingerprint.mjs'
 import { findCommand } from './paths.mjs'
 import { run } from './run.mjs'
 
@@ -12,9 +13,10 @@ const PACKAGE = `cuda-toolkit[${PARTS.join()}]==${VERSION}`
 /** Turing, Ampere, Ada, Hopper, Blackwell; the last also as code that newer GPUs compile for themselves. */
 export const USUAL_ARCHITECTURES = '75-real;80-real;86-real;89-real;90-real;100-real;120'
 
-/** For which GPUs FAISS is compiled, as CMAKE_CUDA_ARCHITECTURES takes them. */
-export function architectures({ environment }) {
-  return environment.FAISS_VISION_CUDA_ARCHITECTURES || USUAL_ARCHITECTURES
+/** For which GPUs FAISS is compiled, as CMAKE_CUDA_ARCHITECTURES takes them: what was once chosen stays. */
+export function architectures({ environment, folder }) {
+  const before = readJson(join(folder, 'build-cuda/.setup.json'))?.options.CMAKE_CUDA_ARCHITECTURES
+  return environment.FAISS_VISION_CUDA_ARCHITECTURES || before || USUAL_ARCHITECTURES
 }
 
 const folderIn = (cache) => join(cache, `cuda-${VERSION}-${process.arch}`)
