@@ -54,6 +54,20 @@ describe.skipIf(!asked)(`the build for CUDA${asked ? '' : ' (skipped: FAISS_VISI
     expect(stdout.trim()).toBe(`ERR_CUDA_UNAVAILABLE \`device\` 'cuda:0' cannot be used: ${cuda.reason}`);
   });
 
+  it('says that a driver is too old', () => {
+    // As much of a driver as says its version: that of CUDA 10.2.
+    const library = join(folder, 'libcuda.so.1');
+    execFileSync('g++', ['-shared', '-fPIC', '-x', 'c++', '-', '-o', library], {
+      input: 'extern "C" int cuDriverGetVersion(int* version) { *version = 10020; return 0; }',
+    });
+    const { stdout, stderr } = run(`console.log(JSON.stringify(require('faiss-vision').info().cuda))`, { LD_LIBRARY_PATH: folder });
+    expect(JSON.parse(stdout), stderr).toMatchObject({
+      driver: '10.2',
+      devices: [],
+      reason: expect.stringMatching(/^the NVIDIA driver is too old: it supports CUDA 10\.2, and this build needs 1\d\.\d$/) as string,
+    });
+  });
+
   it('searches on the processor as the other build does', () => {
     const code = `
       const { Ann, Index } = require('faiss-vision/ann');

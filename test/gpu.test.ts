@@ -84,7 +84,7 @@ it("to('cpu') of what is there already changes nothing", async () => {
     await index.to('cpu');
     expect([await index.search(seeded(32, 5), 4), await index.describe(), await index.toBuffer()]).toEqual(before);
   }
-  expect('to' in new BinaryIndex(8, 'BFlat')).toBe(false);
+  expect('to' in BinaryIndex.factory(8, 'BFlat')).toBe(false);
 });
 
 describe('info', () => {

@@ -5,7 +5,7 @@
 #include <optional>
 #include <utility>
 
-#include <faiss/gpu/utils/DeviceUtils.h>
+#include <dlfcn.h>
 #include <faiss/impl/FaissException.h>
 
 #include "ann/faiss_call.h"
@@ -34,17 +34,25 @@ Registry& registry() {
     return registry;
 }
 
+/// The CUDA that the driver supports, asked of itself: cudart says 0 for some that are too old for it. 0 where there is none.
+int driverVersion() {
+    static void* const driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    int version = 0;
+    if (driver == nullptr) return 0;
+    const auto ask = reinterpret_cast<int (*)(int*)>(dlsym(driver, "cuDriverGetVersion"));
+    return ask != nullptr && ask(&version) == 0 ? version : 0;
+}
+
 /// How many there are, or why there is none.
 int deviceCount(std::string& reason) {
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
     cudaGetLastError(); // or FAISS takes it for an error of its own
     if (error == cudaSuccess && count > 0) return count;
-    int driver = 0;
-    cudaDriverGetVersion(&driver);
+    const int driver = driverVersion();
     if (driver == 0) {
         reason = "there is no NVIDIA driver (libcuda.so.1)";
-    } else if (error == cudaErrorInsufficientDriver) {
+    } else if (error == cudaErrorInsufficientDriver && driver / 1000 < CUDART_VERSION / 1000) {
         reason = "the NVIDIA driver is too old: it supports CUDA " + versionText(driver) + ", and this build needs " + versionText(CUDART_VERSION);
     } else if (error == cudaSuccess || error == cudaErrorNoDevice) {
         reason = "the NVIDIA driver finds no GPU";
@@ -92,9 +100,7 @@ std::string problemOf(int number) {
 
 GpuInfo gpuInfo() {
     GpuInfo info;
-    int driver = 0;
-    cudaDriverGetVersion(&driver);
-    info.driver = versionText(driver);
+    info.driver = versionText(driverVersion());
     info.runtime = versionText(CUDART_VERSION);
     info.architectures = FAISS_VISION_CUDA_ARCHITECTURES;
     const int count = deviceCount(info.reason);
