@@ -53,7 +53,7 @@ say(
   [
     device && `- ${device.device}: ${device.name}, compute capability ${device.capability}, ${(device.memory / 2 ** 30).toFixed(0)} GiB`,
     `- ${cpus()[0].model.trim()}, ${cpus().length} threads, Node ${process.versions.node}`,
-    cuda.driver && `- the driver supports CUDA ${cuda.driver}; built with ${cuda.runtime} for ${cuda.architectures}, cuBLAS ${cuda.cublas ?? 'not loaded'}`,
+    cuda.driver && `- the driver supports CUDA ${cuda.driver}; built with ${cuda.runtime} for ${cuda.architectures}; cuBLAS ${cuda.cublas}`,
     `- faiss-vision ${version}, FAISS ${search.faiss}, ${vision.torch ? `libtorch ${vision.torch}` : 'no vision.node'}`,
   ]
     .filter(Boolean)
@@ -78,7 +78,8 @@ process.exitCode = failures === 0 ? 0 : 1
 /** Runs one check; what it sends is its result, and without one it has failed. */
 function run(file) {
   return new Promise((resolve) => {
-    const child = fork(join(folder, 'child.mjs'), [file, options.rehearse ? 'cpu' : options.device], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    const args = [file, options.rehearse ? 'cpu' : options.device]
+    const child = fork(join(folder, 'child.mjs'), args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
     let result
     child.on('message', (message) => (result = message))
     child.on('exit', (code, signal) => {

@@ -21,9 +21,16 @@ public:
                                            InstanceMethod<&BareFlat::labels>("labels")});
     }
 
-    /// (dimension, metric)
+    /// (dimension, metric, GPU): on the processor without the last, or in a build without CUDA.
     explicit BareFlat(const Napi::CallbackInfo& info) : Napi::ObjectWrap<BareFlat>(info) {
         const int d = info[0].As<Napi::Number>();
+#ifdef FAISS_VISION_CUDA
+        if (info[2].IsNumber()) {
+            const bool l2 = info[1].As<Napi::String>().Utf8Value() == "l2";
+            index_ = makeBareGpuFlat(d, l2 ? faiss::METRIC_L2 : faiss::METRIC_INNER_PRODUCT, info[2].As<Napi::Number>());
+            return;
+        }
+#endif
         if (info[1].As<Napi::String>().Utf8Value() == "l2") index_ = std::make_unique<faiss::IndexFlatL2>(d);
         else index_ = std::make_unique<faiss::IndexFlatIP>(d);
     }
@@ -55,7 +62,7 @@ private:
         return result;
     }
 
-    std::unique_ptr<faiss::IndexFlat> index_;
+    std::unique_ptr<faiss::Index> index_;
     std::vector<int64_t> labels_;
 };
 

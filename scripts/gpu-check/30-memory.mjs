@@ -41,7 +41,8 @@ export async function check({ device, number, rehearsal, size, load, bench, verd
     if (rehearsal) continue // the processor's memory is not to be filled
     verdict(`${name}: too many vectors give`, code === 'ERR_CUDA_OUT_OF_MEMORY', code, 'ERR_CUDA_OUT_OF_MEMORY')
     const { ids, worst } = compare(await index.search(queries, 10), expected, 1e-5)
-    verdict(`${name}: the index is whole`, index.ntotal === total && ids === 0, `${index.ntotal} vectors, ${ids} other ids, ${worst.toExponential(1)}`, `${total}, 0`)
+    const left = `${index.ntotal} vectors, ${ids} other ids, ${worst.toExponential(1)}`
+    verdict(`${name}: the index is whole`, index.ntotal === total && ids === 0, left, `${total}, 0`)
     await index.add(vectors.subarray(0, d))
     verdict(`${name}: the next call works`, index.ntotal === total + 1, index.ntotal, total + 1)
   }

@@ -25,7 +25,8 @@ export async function check({ device, number, rehearsal, size, load, verdict }) 
     await new Promise((resolve) => setTimeout(resolve, 100))
     after = free()
   }
-  verdict('memory missing after a kill in mid-search', before - after <= 64 * 2 ** 20, `${((before - after) / 2 ** 20).toFixed(0)} MiB`, 'at most 64 MiB')
+  const missing = (before - after) / 2 ** 20
+  verdict('memory missing after a kill in mid-search', missing <= 64, `${missing.toFixed(0)} MiB`, 'at most 64 MiB')
 
   const ten = Array.from({ length: size(10, 2) }, () => start(size(20_000, 1_000)))
   const answers = await Promise.all(

@@ -53,7 +53,8 @@ int deviceCount(std::string& reason) {
     if (driver == 0) {
         reason = "there is no NVIDIA driver (libcuda.so.1)";
     } else if (error == cudaErrorInsufficientDriver && driver / 1000 < CUDART_VERSION / 1000) {
-        reason = "the NVIDIA driver is too old: it supports CUDA " + versionText(driver) + ", and this build needs " + versionText(CUDART_VERSION);
+        reason = "the NVIDIA driver is too old: it supports CUDA " + versionText(driver) + ", and this build needs " +
+                 versionText(CUDART_VERSION);
     } else if (error == cudaSuccess || error == cudaErrorNoDevice) {
         reason = "the NVIDIA driver finds no GPU";
     } else {
@@ -92,7 +93,9 @@ std::string problemOf(int number) {
     if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorInvalidDeviceFunction) {
         return "it has compute capability " + capabilityOf(number) + ", and this build has code for " FAISS_VISION_CUDA_ARCHITECTURES;
     }
-    if (error == cudaErrorMemoryAllocation) throw Error("ERR_CUDA_OUT_OF_MEMORY", "cuda:" + std::to_string(number) + " has no memory left to begin with");
+    if (error == cudaErrorMemoryAllocation) {
+        throw Error("ERR_CUDA_OUT_OF_MEMORY", "cuda:" + std::to_string(number) + " has no memory left to begin with");
+    }
     return std::string("CUDA says: ") + cudaGetErrorString(error);
 }
 
@@ -126,7 +129,8 @@ void requireGpu(int number) {
     std::string reason;
     const int count = deviceCount(reason);
     if (count > 0 && number >= count) {
-        reason = count == 1 ? "there is one GPU, cuda:0" : "there are " + std::to_string(count) + " GPUs, cuda:0 to cuda:" + std::to_string(count - 1);
+        const std::string last = std::to_string(count - 1);
+        reason = count == 1 ? "there is one GPU, cuda:0" : "there are " + std::to_string(count) + " GPUs, cuda:0 to cuda:" + last;
     } else if (count > 0) {
         reason = problemOf(number);
     }

@@ -145,7 +145,9 @@ public:
             throw Error("ERR_UNSUPPORTED", "`k` can be at most " + std::to_string(faiss::gpu::getMaxKSelection()) + " on a GPU, got " +
                                                std::to_string(k) + ". Search on the CPU: to('cpu')");
         }
-        if (n > std::numeric_limits<int>::max()) throw Error("ERR_UNSUPPORTED", "a search on a GPU takes at most 2^31 - 1 vectors, got " + std::to_string(n));
+        if (n > std::numeric_limits<int>::max()) {
+            throw Error("ERR_UNSUPPORTED", "a search on a GPU takes at most 2^31 - 1 vectors, got " + std::to_string(n));
+        }
         Locked locked(*this);
         cudaCall("search", placement_.devices, [&] {
             const size_t input = size_t(n) * size_t(d) * sizeof(float);
@@ -227,7 +229,8 @@ private:
     }
 
     /// @param lengths  what of each list counts, and `total` of all; everything without
-    std::unique_ptr<faiss::Index> cpuForm(faiss::Index& gpu, const std::vector<std::vector<int>>& lengths = {}, std::optional<int64_t> total = {}) const {
+    std::unique_ptr<faiss::Index> cpuForm(faiss::Index& gpu, const std::vector<std::vector<int>>& lengths = {},
+                                          std::optional<int64_t> total = {}) const {
         const auto parts = partsOf(gpu);
         if (lists_ == 0) {
             auto flat = std::make_unique<faiss::IndexFlat>(d, metric_type);
@@ -269,7 +272,9 @@ private:
             auto& own = lengths.emplace_back(lists_);
             const auto* const cpu = dynamic_cast<const faiss::IndexIVF*>(part);
             const auto* const ivf = dynamic_cast<const faiss::gpu::GpuIndexIVF*>(part);
-            for (size_t list = 0; list < own.size(); list++) own[list] = cpu != nullptr ? int(cpu->invlists->list_size(list)) : ivf->getListLength(int(list));
+            for (size_t list = 0; list < own.size(); list++) {
+                own[list] = cpu != nullptr ? int(cpu->invlists->list_size(list)) : ivf->getListLength(int(list));
+            }
         }
         return lengths;
     }
@@ -325,8 +330,8 @@ private:
 
 std::unique_ptr<GpuIndex> makeGpuIndex(const faiss::Index& index, const GpuPlacement& placement) {
     if (!moves(index)) {
-        throw Error("ERR_UNSUPPORTED", "an " + typeName(index) + " stays on the CPU: FAISS searches Flat, SQfp16, and IVF with Flat, PQ or SQ over a flat "
-                                           "quantizer on a GPU, also behind IDMap and transforms");
+        throw Error("ERR_UNSUPPORTED", "an " + typeName(index) + " stays on the CPU: FAISS searches Flat, SQfp16, and IVF with Flat, PQ or SQ over "
+                                           "a flat quantizer on a GPU, also behind IDMap and transforms");
     }
     return std::make_unique<CudaIndex>(index, placement);
 }
