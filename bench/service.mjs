@@ -60,7 +60,9 @@ async function startService(config) {
   const file = join(folder, `serve-${Math.random().toString(36).slice(2)}.yaml`)
   writeFileSync(file, JSON.stringify({ data: `${file}.data`, http: { port: 0, requestsPerMinute: 1e6 }, ...config }))
   const main = new URL('../dist/cli/main.js', import.meta.url).pathname
-  const child = spawn(process.execPath, [main, 'serve', '--config', file], { stdio: ['ignore', 'ignore', 'pipe'] })
+  // As the systemd unit and the image start it.
+  const env = { ...process.env, MALLOC_ARENA_MAX: '2' }
+  const child = spawn(process.execPath, [main, 'serve', '--config', file], { env, stdio: ['ignore', 'ignore', 'pipe'] })
   const ended = new Promise((resolve) => child.once('close', resolve))
   const url = await new Promise((resolve, reject) => {
     let text = ''
@@ -162,7 +164,8 @@ async function http() {
   const names = ['obama2.jpg', 'obama.jpg', 'biden.jpg']
   const service = await startService({})
   await service.enrol('Obama', 'obama.jpg')
-  const library = fork(new URL('service_library.mjs', import.meta.url), [folder, photo('obama.jpg'), ...names.map(photo)])
+  const env = { ...process.env, MALLOC_ARENA_MAX: '2' } // as the service
+  const library = fork(new URL('service_library.mjs', import.meta.url), [folder, photo('obama.jpg'), ...names.map(photo)], { env })
   stops.push(() => library.kill())
   const answer = async () => (await once(library, 'message'))[0]
   await answer()
