@@ -11,12 +11,12 @@ class DepthBinding : public Napi::ObjectWrap<DepthBinding> {
 public:
     static Napi::Function define(Napi::Env env);
 
-    /// ({ weights, precision }); the weights are read by `load`.
+    /// ({ weights, precision, device }); the weights are read by `load`.
     explicit DepthBinding(const Napi::CallbackInfo& info);
 
-private:
     struct Shared; // the network and its queue; lives on while a task uses it
 
+private:
     Napi::Value load(const Napi::CallbackInfo& info);
     Napi::Value warmUp(const Napi::CallbackInfo& info);
     Napi::Value estimate(const Napi::CallbackInfo& info);

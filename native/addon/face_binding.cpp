@@ -136,7 +136,9 @@ FaceBinding::FaceBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Face
             }
         }
         const Napi::Value precision = options.Get("precision");
-        if (!precision.IsUndefined() && wordArgument(precision, "precision", {"fp32", "bf16"}) == 1) shared_->options.precision = Precision::Bf16;
+        if (!precision.IsUndefined()) shared_->options.precision = Precision(wordArgument(precision, "precision", {"fp32", "bf16", "fp16"})); // in the enumeration's order
+        const Napi::Value device = options.Get("device");
+        if (!device.IsUndefined()) shared_->options.device = stringArgument(device, "device");
         const Napi::Value margin = options.Get("margin");
         if (!margin.IsUndefined()) shared_->options.margin = int(integerArgument(margin, "margin", 0, FaceNet::kChipSize - 1));
         const Napi::Value architecture = options.Get("architecture");

@@ -7,52 +7,41 @@
 namespace faiss_vision {
 namespace {
 
-constexpr int kBits = 22; // of the weights' fractions: what 32 bits leave beside 8 of a pixel and 2 for overshoot
-
-/// Which inputs each output is a sum of, and how much of each.
-class Weights {
-public:
-    Weights(int in, int out) {
-        const double scale = double(in) / out, support = std::max(scale, 1.0);
-        for (int i = 0; i < out; i++) {
-            const double centre = (i + 0.5) * scale;
-            const int begin = std::max(int(centre - support + 0.5), 0), end = std::min(int(centre + support + 0.5), in);
-            std::vector<double> exact;
-            double sum = 0;
-            for (int x = begin; x < end; x++) {
-                exact.push_back(std::max(0.0, 1 - std::abs((x - centre + 0.5) / support)));
-                sum += exact.back();
-            }
-            spans_.push_back({begin, end, numbers_.size()});
-            for (const double weight : exact) numbers_.push_back(int(0.5 + weight / sum * (1 << kBits)));
-        }
-    }
-    struct Span {
-        int begin, end;
-        size_t weights;
-    };
-    const Span& span(int out) const { return spans_[size_t(out)]; }
-    const int* of(const Span& span) const { return numbers_.data() + span.weights; }
-
-private:
-    std::vector<Span> spans_;
-    std::vector<int> numbers_;
-};
+constexpr int kBits = BoxWeights::kBits;
 
 uint8_t clipped(int sum) { return uint8_t(std::clamp(sum >> kBits, 0, 255)); }
 
 } // namespace
 
-void cutBoxChip(const RgbPixels& picture, const Box& box, int size, int margin, uint8_t* chip) {
+BoxWeights::BoxWeights(int in, int out) {
+    const double scale = double(in) / out, support = std::max(scale, 1.0);
+    for (int i = 0; i < out; i++) {
+        const double centre = (i + 0.5) * scale;
+        const int begin = std::max(int(centre - support + 0.5), 0), end = std::min(int(centre + support + 0.5), in);
+        std::vector<double> exact;
+        double sum = 0;
+        for (int x = begin; x < end; x++) {
+            exact.push_back(std::max(0.0, 1 - std::abs((x - centre + 0.5) / support)));
+            sum += exact.back();
+        }
+        spans_.push_back({begin, end, numbers_.size()});
+        for (const double weight : exact) numbers_.push_back(int(0.5 + weight / sum * (1 << kBits)));
+    }
+}
+
+BoxCut::BoxCut(int pictureWidth, int pictureHeight, const Box& box, int size, int margin) {
     const double share = double(margin) / (size - margin) / 2;
     const double wide = (double(box.x2) - box.x1) * share, high = (double(box.y2) - box.y1) * share;
     // A box that lies outside the picture is cut to the pixels at its edge, so that there is one at least.
-    const int left = int(std::clamp(box.x1 - wide, 0.0, picture.width() - 1.0)), top = int(std::clamp(box.y1 - high, 0.0, picture.height() - 1.0));
-    const int right = std::max(int(std::clamp(box.x2 + wide, 0.0, double(picture.width()))), left + 1);
-    const int bottom = std::max(int(std::clamp(box.y2 + high, 0.0, double(picture.height()))), top + 1);
-    const int width = right - left, height = bottom - top;
+    left = int(std::clamp(box.x1 - wide, 0.0, pictureWidth - 1.0)), top = int(std::clamp(box.y1 - high, 0.0, pictureHeight - 1.0));
+    width = std::max(int(std::clamp(box.x2 + wide, 0.0, double(pictureWidth))), left + 1) - left;
+    height = std::max(int(std::clamp(box.y2 + high, 0.0, double(pictureHeight))), top + 1) - top;
+}
 
-    const Weights columns(width, size), rows(height, size);
+void cutBoxChip(const RgbPixels& picture, const Box& box, int size, int margin, uint8_t* chip) {
+    const auto [left, top, width, height] = BoxCut(picture.width(), picture.height(), box, size, margin);
+
+    const BoxWeights columns(width, size), rows(height, size);
     std::vector<uint8_t> narrow(size_t(height) * size * 3);
     for (int y = 0; y < height; y++) {
         const uint8_t* const from = picture.at(left, top + y);

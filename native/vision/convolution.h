@@ -16,8 +16,8 @@
 
 namespace faiss_vision {
 
-/// What a network multiplies in; it adds up, and keeps its maps, in fp32 either way.
-enum class Precision { Fp32, Bf16 };
+/// What a network multiplies in; on the CPU it adds up, and keeps its maps, in fp32 either way. Fp16 is for CUDA alone.
+enum class Precision { Fp32, Bf16, Fp16 };
 
 /// A convolution (or dense layer, one of 1 x 1) with everything behind it up to the activation: the one place where every
 /// network's batch norms are folded in and weights are laid out for the processor, once.

@@ -60,6 +60,7 @@ Convolution::Affine Convolution::Affine::batchNorm(const at::Tensor& mean, const
 }
 
 const products::Variant* Convolution::choose(Precision precision) {
+    if (precision == Precision::Fp16) throw Error("ERR_UNSUPPORTED", "`precision` 'fp16' is for CUDA alone: take 'bf16' or 'fp32' on the processor");
     const auto& variants = products::variants();
     if (precision == Precision::Fp32) return !variants.empty() && variants.front().splits ? &variants.front() : nullptr;
     if (variants.empty()) {

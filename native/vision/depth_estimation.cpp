@@ -51,10 +51,17 @@ void enlarge(const std::vector<float>& from, int width, int height, float* to) {
 
 } // namespace
 
-DepthEstimation::DepthEstimation(const std::string& path, Precision precision) : DepthEstimation(Safetensors(path), precision) {}
+DepthEstimation::DepthEstimation(const std::string& path, Precision precision, const std::shared_ptr<const Device>& device)
+    : DepthEstimation(Safetensors(path), precision, device) {}
 
-DepthEstimation::DepthEstimation(const Safetensors& weights, Precision precision)
-    : network_(weights, precision), near_(weights.metadata("near")), source_(weights.metadata("source")) {}
+DepthEstimation::DepthEstimation(const Safetensors& weights, Precision precision, const std::shared_ptr<const Device>& device)
+    : near_(weights.metadata("near")), source_(weights.metadata("source")) {
+    if (device == nullptr) {
+        network_.emplace(weights, precision);
+    } else {
+        device_ = std::make_unique<DeviceDepth>(weights, device);
+    }
+}
 
 void DepthEstimation::scale(const Image& image, std::vector<float>& pixels) {
     // Channels do not meet, so a camera's blue and red change places in the small picture instead of the large one.
@@ -81,9 +88,14 @@ void DepthEstimation::scale(const Image& image, std::vector<float>& pixels) {
     for (size_t i = 0; swapped && i < pixels.size(); i += 3) std::swap(pixels[i], pixels[i + 2]);
 }
 
-void DepthEstimation::estimate(const Image& image, float* depths) {
-    scale(image, pixels_);
-    network_.forward(pixels_.data(), 1, depths);
+void DepthEstimation::estimate(const Image& image, float* depths) { estimate(std::vector<Image>{image}, {depths}); }
+
+void DepthEstimation::estimate(const std::vector<Image>& images, const std::vector<float*>& depths) {
+    if (device_ != nullptr) return device_->estimate(images, depths);
+    for (size_t i = 0; i < images.size(); i++) {
+        scale(images[i], pixels_);
+        network_->forward(pixels_.data(), 1, depths[i]);
+    }
 }
 
 } // namespace faiss_vision

@@ -17,48 +17,25 @@ constexpr double kPadding = 0.25; // around the mean face, in widths of it
 constexpr double kMeanFace[5][2] = {
     {0.225492, 0.215990}, {0.754761, 0.215990}, {0.490127, 0.515625}, {0.254149, 0.780233}, {0.726104, 0.780233}};
 
-/// The part of a picture that a chip needs, averaged over squares of about `shrink` pixels, in a frame of one black pixel.
+/// The squares of a ChipGrid, in a frame of one black pixel.
 class Surroundings {
 public:
-    Surroundings(const RgbPixels& picture, const Similarity& place, int size, int shrink) {
-        const double corners[4][2] = {{0, 0}, {size - 1.0, 0}, {0, size - 1.0}, {size - 1.0, size - 1.0}};
-        double low[2] = {1e9, 1e9}, high[2] = {-1e9, -1e9};
-        for (const auto& [u, v] : corners) {
-            const double at[2] = {place.a * u - place.b * v + place.x0, place.b * u + place.a * v + place.y0};
-            for (int i = 0; i < 2; i++) {
-                low[i] = std::min(low[i], at[i]);
-                high[i] = std::max(high[i], at[i]);
-            }
-        }
-        const int margin = 2 * shrink; // for the neighbours that the interpolation looks at
-        const auto inside = [](double value, int least, int size) {
-            return int(std::clamp(value, double(least), double(size - 1)));
-        };
-        const int x = inside(low[0] - margin, 0, picture.width()), y = inside(low[1] - margin, 0, picture.height());
-        const int width = inside(high[0] + margin + 1, x, picture.width()) - x + 1;
-        const int height = inside(high[1] + margin + 1, y, picture.height()) - y + 1;
-        width_ = (width + shrink - 1) / shrink;
-        height_ = (height + shrink - 1) / shrink;
-        left_ = x;
-        top_ = y;
-        scaleX_ = double(width_) / width;
-        scaleY_ = double(height_) / height;
-
-        const AreaResampler resampler(picture, {x, y, width, height}, width_, height_);
-        std::vector<float> row(size_t{3} * width_ + kernels::kSlack);
+    Surroundings(const RgbPixels& picture, const ChipGrid& grid) : grid_(grid) {
+        const AreaResampler resampler(picture, {grid.left, grid.top, grid.sourceWidth, grid.sourceHeight}, grid.width, grid.height);
+        std::vector<float> row(size_t{3} * grid.width + kernels::kSlack);
         std::vector<uint32_t> sums;
-        values_.resize(size_t(rowStep()) * (height_ + 2));
-        for (int i = 0; i < height_; i++) {
+        values_.resize(size_t(rowStep()) * (grid.height + 2));
+        for (int i = 0; i < grid.height; i++) {
             resampler.row(i, 1, 0, sums, row.data());
-            std::copy_n(row.data(), 3 * width_, values_.data() + (i + 1) * rowStep() + 3);
+            std::copy_n(row.data(), 3 * grid.width, values_.data() + (i + 1) * rowStep() + 3);
         }
     }
 
     /// The colour at a place in the picture (pixel centres at whole numbers), interpolated.
     void sample(double pictureX, double pictureY, uint8_t* rgb) const {
         // Counted from the frame's corner; outside of the frame it is as black as on it.
-        const float x = float(std::clamp((pictureX - left_ + 0.5) * scaleX_ + 0.5, 0.0, width_ + 0.999));
-        const float y = float(std::clamp((pictureY - top_ + 0.5) * scaleY_ + 0.5, 0.0, height_ + 0.999));
+        const float x = float(std::clamp((pictureX - grid_.left + 0.5) * grid_.scaleX + 0.5, 0.0, grid_.width + 0.999));
+        const float y = float(std::clamp((pictureY - grid_.top + 0.5) * grid_.scaleY + 0.5, 0.0, grid_.height + 0.999));
         const int column = int(x), line = int(y);
         const float right = x - float(column), below = y - float(line);
         const float* upper = values_.data() + line * rowStep() + 3 * column;
@@ -71,10 +48,9 @@ public:
     }
 
 private:
-    ptrdiff_t rowStep() const { return ptrdiff_t{3} * (width_ + 2); }
+    ptrdiff_t rowStep() const { return ptrdiff_t{3} * (grid_.width + 2); }
 
-    int left_, top_, width_, height_; // place in the picture; size without the frame
-    double scaleX_, scaleY_;
+    const ChipGrid grid_;
     std::vector<float> values_;
 };
 
@@ -107,10 +83,30 @@ Landmarks meanFace(int size) {
     return result;
 }
 
+ChipGrid::ChipGrid(int pictureWidth, int pictureHeight, const Similarity& place, int size) {
+    const double corners[4][2] = {{0, 0}, {size - 1.0, 0}, {0, size - 1.0}, {size - 1.0, size - 1.0}};
+    double low[2] = {1e9, 1e9}, high[2] = {-1e9, -1e9};
+    for (const auto& [u, v] : corners) {
+        const double at[2] = {place.a * u - place.b * v + place.x0, place.b * u + place.a * v + place.y0};
+        for (int i = 0; i < 2; i++) {
+            low[i] = std::min(low[i], at[i]);
+            high[i] = std::max(high[i], at[i]);
+        }
+    }
+    const int shrink = std::max(1, int(std::lround(std::hypot(place.a, place.b)))); // pixels of the picture in one of the chip
+    const int margin = 2 * shrink; // for the neighbours that the interpolation looks at
+    const auto inside = [](double value, int least, int size) { return int(std::clamp(value, double(least), double(size - 1))); };
+    left = inside(low[0] - margin, 0, pictureWidth), top = inside(low[1] - margin, 0, pictureHeight);
+    sourceWidth = inside(high[0] + margin + 1, left, pictureWidth) - left + 1;
+    sourceHeight = inside(high[1] + margin + 1, top, pictureHeight) - top + 1;
+    width = (sourceWidth + shrink - 1) / shrink;
+    height = (sourceHeight + shrink - 1) / shrink;
+    scaleX = double(width) / sourceWidth, scaleY = double(height) / sourceHeight;
+}
+
 void cutFaceChip(const RgbPixels& picture, const Landmarks& face, int size, uint8_t* chip) {
     const Similarity place = Similarity::fit(meanFace(size), face); // from the chip into the picture
-    const double pixelsPerPixel = std::hypot(place.a, place.b);
-    const Surroundings surroundings(picture, place, size, std::max(1, int(std::lround(pixelsPerPixel))));
+    const Surroundings surroundings(picture, ChipGrid(picture.width(), picture.height(), place, size));
     at::parallel_for(0, size, 32, [&](int64_t begin, int64_t end) {
         for (int64_t v = begin; v < end; v++) {
             for (int u = 0; u < size; u++) {

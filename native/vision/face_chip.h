@@ -19,6 +19,16 @@ struct Similarity {
 /// centres of the eyes, tip of the nose and corners of the mouth of its mean face.
 Landmarks meanFace(int size);
 
+/// The part of a picture that a chip needs, and the grid of averaged squares that it is interpolated from.
+struct ChipGrid {
+    int left, top, sourceWidth, sourceHeight; ///< in the picture
+    int width, height;                        ///< squares
+    double scaleX, scaleY;                    ///< squares for each pixel of the picture
+
+    /// @param place  from the chip of `size` pixels into a picture of that width and height
+    ChipGrid(int pictureWidth, int pictureHeight, const Similarity& place, int size);
+};
+
 /// Cuts a face out so that its landmarks come to lie nearest to the mean face's: size x size x 3 bytes, RGB.
 /// Averages where the face is larger than the chip, interpolates linearly, and is black beyond the picture's edges, as dlib's chips are.
 void cutFaceChip(const RgbPixels& picture, const Landmarks& face, int size, uint8_t* chip);

@@ -19,6 +19,7 @@ constexpr Name kNames[] = {{ErrorCode::None, ""},
                            {ErrorCode::ImageTooLarge, "ERR_IMAGE_TOO_LARGE"},
                            {ErrorCode::NotFinite, "ERR_NOT_FINITE"},
                            {ErrorCode::OutOfMemory, "ERR_OUT_OF_MEMORY"},
+                           {ErrorCode::CudaOutOfMemory, "ERR_CUDA_OUT_OF_MEMORY"},
                            {ErrorCode::Internal, "ERR_INTERNAL"}};
 
 ErrorCode codeOf(const std::string& name) {
@@ -26,16 +27,6 @@ ErrorCode codeOf(const std::string& name) {
         if (name == known.name) return known.code;
     }
     return ErrorCode::Internal;
-}
-
-RgbPixels part(const RgbPixels& picture, const FaceOptions::Region& region) {
-    if (region.x < 0 || region.y < 0 || region.width < 1 || region.height < 1 || region.width > picture.width() - region.x ||
-        region.height > picture.height() - region.y) {
-        throw Error("ERR_INVALID_ARGUMENT", "region: expected a part of the picture's " + std::to_string(picture.width()) + " x " +
-                                                std::to_string(picture.height()) + " pixels, got " + std::to_string(region.width) + " x " +
-                                                std::to_string(region.height) + " at " + std::to_string(region.x) + ", " + std::to_string(region.y));
-    }
-    return RgbPixels({picture.at(region.x, region.y), region.width, region.height, 3, PixelOrder::RGB, size_t(picture.stride())});
 }
 
 void move(Detection& face, float x, float y) {
@@ -107,40 +98,22 @@ bool FaceRecognition::embed(const uint8_t* chips, int64_t n, float* features) {
     });
 }
 
-std::vector<std::vector<Face>> FaceRecognition::recognise(const std::vector<Request>& requests) {
-    std::vector<RgbPixels> pictures, regions;
-    pictures.reserve(requests.size()); // what is looked at may be the picture itself
-    regions.reserve(requests.size());
-    std::vector<const RgbPixels*> lookedAt;
-    std::vector<double> minFaceSizes;
-    for (const auto& [image, options] : requests) {
-        pictures.emplace_back(image);
-        minFaceSizes.push_back(options.minFaceSize);
-        if (options.region.width == 0) {
-            lookedAt.push_back(&pictures.back());
-        } else {
-            regions.emplace_back(part(pictures.back(), options.region));
-            lookedAt.push_back(&regions.back());
-        }
+void FaceRecognition::checkRegion(const FaceOptions::Region& region, int width, int height) {
+    if (region.x < 0 || region.y < 0 || region.width < 1 || region.height < 1 || region.width > width - region.x || region.height > height - region.y) {
+        throw Error("ERR_INVALID_ARGUMENT", "region: expected a part of the picture's " + std::to_string(width) + " x " + std::to_string(height) +
+                                                " pixels, got " + std::to_string(region.width) + " x " + std::to_string(region.height) + " at " +
+                                                std::to_string(region.x) + ", " + std::to_string(region.y));
     }
-    std::vector<std::vector<Detection>> found = detector_.detect(lookedAt, minFaceSizes);
-    size_t total = 0;
-    for (size_t i = 0; i < found.size(); i++) {
-        const FaceOptions& options = requests[i].options;
-        if (options.maxFaces > 0 && found[i].size() > size_t(options.maxFaces)) found[i].erase(found[i].begin() + options.maxFaces, found[i].end());
-        if (options.region.width > 0) {
-            for (Detection& face : found[i]) move(face, float(options.region.x), float(options.region.y));
-        }
-        total += found[i].size();
-    }
-    const size_t chipBytes = size_t{3} * chipSize() * chipSize();
-    std::vector<uint8_t> chips(total * chipBytes);
-    uint8_t* chip = chips.data();
-    for (size_t i = 0; i < found.size(); i++) {
-        for (const Detection& face : found[i]) cutChip(pictures[i], face, chip), chip += chipBytes;
-    }
-    const std::vector<float> features = featuresOf(chips.data(), int64_t(total));
+}
 
+void FaceRecognition::keep(std::vector<Detection>& found, const FaceOptions& options) {
+    if (options.maxFaces > 0 && found.size() > size_t(options.maxFaces)) found.erase(found.begin() + options.maxFaces, found.end());
+    if (options.region.width == 0) return;
+    for (Detection& face : found) move(face, float(options.region.x), float(options.region.y));
+}
+
+std::vector<std::vector<Face>> FaceRecognition::facesOf(const std::vector<std::vector<Detection>>& found, const std::vector<float>& features) const {
+    checkFinite(features);
     std::vector<std::vector<Face>> faces(found.size());
     const float* next = features.data();
     for (size_t i = 0; i < found.size(); i++) {
@@ -155,12 +128,49 @@ std::vector<std::vector<Face>> FaceRecognition::recognise(const std::vector<Requ
 std::vector<float> FaceRecognition::featuresOf(const uint8_t* chips, int64_t n) {
     std::vector<float> features(size_t(n) * size_t(dimension()));
     if (n > 0) forward(chips, n, features.data());
+    checkFinite(features);
+    return features;
+}
+
+void FaceRecognition::checkFinite(const std::vector<float>& features) const {
     const auto wrong = std::find_if(features.begin(), features.end(), [](float value) { return !std::isfinite(value); });
     if (wrong != features.end()) {
         throw Error("ERR_NOT_FINITE", "features: expected finite numbers, got " + std::to_string(*wrong) + " for face " +
                                           std::to_string((wrong - features.begin()) / dimension()));
     }
-    return features;
+}
+
+std::vector<std::vector<Face>> CpuFaceRecognition::recognise(const std::vector<Request>& requests) {
+    std::vector<RgbPixels> pictures, regions;
+    pictures.reserve(requests.size()); // what is looked at may be the picture itself
+    regions.reserve(requests.size());
+    std::vector<const RgbPixels*> lookedAt;
+    std::vector<double> minFaceSizes;
+    for (const auto& [image, options] : requests) {
+        const RgbPixels& picture = pictures.emplace_back(image);
+        minFaceSizes.push_back(options.minFaceSize);
+        const FaceOptions::Region& region = options.region;
+        if (region.width == 0) {
+            lookedAt.push_back(&picture);
+        } else {
+            checkRegion(region, picture.width(), picture.height());
+            regions.emplace_back(Image{picture.at(region.x, region.y), region.width, region.height, 3, PixelOrder::RGB, size_t(picture.stride())});
+            lookedAt.push_back(&regions.back());
+        }
+    }
+    std::vector<std::vector<Detection>> found = detector_.detect(lookedAt, minFaceSizes);
+    size_t total = 0;
+    for (size_t i = 0; i < found.size(); i++) {
+        keep(found[i], requests[i].options);
+        total += found[i].size();
+    }
+    const size_t chipBytes = size_t{3} * chipSize() * chipSize();
+    std::vector<uint8_t> chips(total * chipBytes);
+    uint8_t* chip = chips.data();
+    for (size_t i = 0; i < found.size(); i++) {
+        for (const Detection& face : found[i]) cutChip(pictures[i], face, chip), chip += chipBytes;
+    }
+    return facesOf(found, featuresOf(chips.data(), int64_t(total)));
 }
 
 } // namespace faiss_vision

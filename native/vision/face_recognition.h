@@ -18,6 +18,7 @@ enum class ErrorCode {
     ImageTooLarge,   ///< ERR_IMAGE_TOO_LARGE
     NotFinite,       ///< ERR_NOT_FINITE: the network gave a feature that is no number
     OutOfMemory,     ///< ERR_OUT_OF_MEMORY
+    CudaOutOfMemory, ///< ERR_CUDA_OUT_OF_MEMORY
     Internal,        ///< ERR_INTERNAL: anything else; getErrorString() says what
 };
 
@@ -99,21 +100,41 @@ public:
     virtual const char* thresholdSource() const = 0;
 
 protected:
-    explicit FaceRecognition(Mtcnn detector) : detector_(std::move(detector)) {}
+    FaceRecognition() = default;
 
-    /// Cuts a face out as the network wants it.
-    virtual void cutChip(const RgbPixels& picture, const Detection& face, uint8_t* chip) const = 0;
+    /// The faces of several pictures, with their features.
+    virtual std::vector<std::vector<Face>> recognise(const std::vector<Request>& requests) = 0;
     /// The network, for n >= 1 chips.
     virtual void forward(const uint8_t* chips, int64_t n, float* features) = 0;
 
-private:
-    bool attempt(const std::function<void()>& work);
-    std::vector<std::vector<Face>> recognise(const std::vector<Request>& requests);
+    /// Throws ERR_INVALID_ARGUMENT for a part that is none of a picture of this size.
+    static void checkRegion(const FaceOptions::Region& region, int width, int height);
+    /// Of what was found in the part that was looked at, what the options ask for, in pixels of the whole picture.
+    static void keep(std::vector<Detection>& found, const FaceOptions& options);
+    /// Shares features out to the faces that they belong to. Throws ERR_NOT_FINITE.
+    std::vector<std::vector<Face>> facesOf(const std::vector<std::vector<Detection>>& found, const std::vector<float>& features) const;
     std::vector<float> featuresOf(const uint8_t* chips, int64_t n);
 
-    Mtcnn detector_;
+private:
+    bool attempt(const std::function<void()>& work);
+    void checkFinite(const std::vector<float>& features) const;
+
     ErrorCode errorCode_ = ErrorCode::None;
     std::string errorString_;
+};
+
+/// One whose networks run on the processor, by kernels of this project.
+class CpuFaceRecognition : public FaceRecognition {
+protected:
+    explicit CpuFaceRecognition(Mtcnn detector) : detector_(std::move(detector)) {}
+
+    /// Cuts a face out as the network wants it.
+    virtual void cutChip(const RgbPixels& picture, const Detection& face, uint8_t* chip) const = 0;
+
+private:
+    std::vector<std::vector<Face>> recognise(const std::vector<Request>& requests) override;
+
+    Mtcnn detector_;
 };
 
 } // namespace faiss_vision

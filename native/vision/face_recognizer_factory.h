@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "vision/convolution.h"
+#include "vision/device.h"
 #include "vision/face_recognition.h"
 
 namespace faiss_vision {
@@ -17,8 +18,13 @@ public:
         std::string weights;         ///< path of the recogniser's safetensors file; empty for the one that was added with the name
         std::string detectorWeights; ///< path of MTCNN's
         MtcnnOptions detector;
-        Precision precision = Precision::Fp32; ///< of the recogniser; resnet128 has fp32 only
+        Precision precision = Precision::Fp32; ///< on the processor of the recogniser alone, and resnet128 has fp32 only; elsewhere of all networks
         int margin = 0;                        ///< facenet: pixels of the chip around the detector's box, as facenet-pytorch counts them
+        std::string device = "cpu";            ///< or as Device::open takes it
+        std::shared_ptr<const Device> opened;  ///< instead of `device`, for tests
+
+        /// Where the networks run; null for the processor. Throws what Device::open throws.
+        std::shared_ptr<const Device> place() const;
     };
     /// Weights of one's own for a network that is known.
     struct Model {
@@ -31,8 +37,8 @@ public:
     void add(const std::string& name, const Model& model);
 
     /// @param model  one of names()
-    /// Throws ERR_UNKNOWN_MODEL, ERR_WEIGHTS_NOT_FOUND, ERR_WEIGHTS_CORRUPT, ERR_WEIGHTS_MISMATCH, ERR_UNSUPPORTED or
-    /// ERR_INVALID_ARGUMENT.
+    /// Throws ERR_UNKNOWN_MODEL, ERR_WEIGHTS_NOT_FOUND, ERR_WEIGHTS_CORRUPT, ERR_WEIGHTS_MISMATCH, ERR_UNSUPPORTED,
+    /// ERR_CUDA_UNAVAILABLE, ERR_CUDA_OUT_OF_MEMORY or ERR_INVALID_ARGUMENT.
     std::unique_ptr<FaceRecognition> create(const std::string& model, const Options& options) const;
 
     std::vector<std::string> names() const;

@@ -9,7 +9,27 @@
 namespace faiss_vision {
 namespace {
 
-void check(const Image& image) {
+/// One row to RGB. `first` and `last` are the places of red and blue in a source pixel.
+template <int Channels>
+void convertRow(const uint8_t* from, int width, int first, int last, uint8_t* to) {
+    for (int x = 0; x < width; x++, from += Channels, to += 3) {
+        if constexpr (Channels == 1) {
+            to[0] = to[1] = to[2] = from[0];
+        } else {
+            to[0] = from[first];
+            to[1] = from[1];
+            to[2] = from[last];
+            if constexpr (Channels == 4) {
+                const int alpha = from[3];
+                for (int c = 0; c < 3; c++) to[c] = uint8_t((to[c] * alpha + 255 * (255 - alpha) + 127) / 255);
+            }
+        }
+    }
+}
+
+} // namespace
+
+void checkImage(const Image& image) {
     const auto fail = [](const std::string& what) { throw Error("ERR_INVALID_ARGUMENT", "image: " + what); };
     if (image.width < 1 || image.height < 1) {
         fail("expected a width and a height of at least 1, got " + std::to_string(image.width) + " x " +
@@ -32,28 +52,8 @@ void check(const Image& image) {
     if (image.data == nullptr) fail("expected pixels, got a null pointer");
 }
 
-/// One row to RGB. `first` and `last` are the places of red and blue in a source pixel.
-template <int Channels>
-void convertRow(const uint8_t* from, int width, int first, int last, uint8_t* to) {
-    for (int x = 0; x < width; x++, from += Channels, to += 3) {
-        if constexpr (Channels == 1) {
-            to[0] = to[1] = to[2] = from[0];
-        } else {
-            to[0] = from[first];
-            to[1] = from[1];
-            to[2] = from[last];
-            if constexpr (Channels == 4) {
-                const int alpha = from[3];
-                for (int c = 0; c < 3; c++) to[c] = uint8_t((to[c] * alpha + 255 * (255 - alpha) + 127) / 255);
-            }
-        }
-    }
-}
-
-} // namespace
-
 RgbPixels::RgbPixels(const Image& image) {
-    check(image);
+    checkImage(image);
     width_ = image.width;
     height_ = image.height;
     if (image.channels == 3 && image.order == PixelOrder::RGB) {

@@ -22,9 +22,12 @@ struct Image {
 /// Most pixels of one picture, 2^26 (8192 x 8192).
 constexpr int64_t kMaxPixels = int64_t{1} << 26;
 
+/// Throws ERR_INVALID_ARGUMENT for an impossible Image and ERR_IMAGE_TOO_LARGE above kMaxPixels.
+void checkImage(const Image& image);
+
 /// The pixels of an Image as the networks read them: RGB, three bytes each. RGB pictures stay where they are;
 /// grey is repeated, BGR swapped and alpha laid over white, which is what a person sees, in one pass.
-/// Throws ERR_INVALID_ARGUMENT for an impossible Image and ERR_IMAGE_TOO_LARGE above kMaxPixels.
+/// Throws what checkImage throws.
 class RgbPixels {
 public:
     explicit RgbPixels(const Image& image);

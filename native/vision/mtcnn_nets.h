@@ -26,6 +26,9 @@ struct PNet {
     /// Rows of the grid of windows over a scaled picture of that height (or columns for its width).
     static int gridSize(int size) { return (size - 1) / 2 - 4; }
 
+    /// What the network says of one cell of that grid, as a window of the picture whose level has that scale.
+    static Candidate candidate(int x, int y, double scale, float score, const Offsets& offsets);
+
     /// Grid rows [begin, end) of one level of the pyramid. Goes row by row with a few rows of each layer in memory,
     /// so a large picture needs no more of it than a small one.
     /// @param scale  of the level, to find the window in the picture again

@@ -34,6 +34,11 @@ PNet::PNet(const Safetensors& weights)
       conv3(mtcnn::convolution(weights, "pnet", "3", 16, 32, 3)),
       conv4(mtcnn::heads(weights, "pnet.conv4", 32, true, false)) {}
 
+Candidate PNet::candidate(int x, int y, double scale, float score, const Offsets& offsets) {
+    const auto edge = [&](int position) { return std::floor(float(position) / float(scale)); };
+    return {{edge(kStride * x + 1), edge(kStride * y + 1), edge(kStride * x + kCell), edge(kStride * y + kCell), score}, offsets};
+}
+
 std::vector<Candidate> PNet::scan(const AreaResampler& level, int begin, int end, double scale, double threshold,
                                   Workspace& workspace) const {
     const int width1 = level.width() - 2, height1 = level.height() - 2, pooledWidth = (width1 + 1) / 2;
@@ -56,10 +61,7 @@ std::vector<Candidate> PNet::scan(const AreaResampler& level, int begin, int end
             if (answer[1] - answer[0] < enough) continue;
             const float score = mtcnn::faceScore(answer);
             if (score < float(threshold)) continue;
-            const auto edge = [&](int position) { return std::floor(float(position) / float(scale)); };
-            found.push_back(
-                {{edge(kStride * x + 1), edge(kStride * y + 1), edge(kStride * x + kCell), edge(kStride * y + kCell), score},
-                 {answer[2], answer[3], answer[4], answer[5]}});
+            found.push_back(candidate(x, y, scale, score, {answer[2], answer[3], answer[4], answer[5]}));
         }
     };
 

@@ -10,9 +10,8 @@
 namespace faiss_vision {
 namespace {
 
-constexpr int kSteps = 64;                                 // room for those of the forward pass
-constexpr int64_t kBatch = 8;                              // bounds memory: about 2 MB a chip; enough to use weights often
-constexpr float kMean[3] = {122.782f, 117.001f, 104.298f}; // RGB, of the pictures it was trained with
+constexpr int kSteps = 64;    // room for those of the forward pass
+constexpr int64_t kBatch = 8; // bounds memory: about 2 MB a chip; enough to use weights often
 
 /// A convolution, the scale layer behind it folded in. It runs on vectors on every processor, as the references' numbers are held to 1e-5.
 Convolution convolution(const Safetensors& weights, const std::string& name, int64_t in, int64_t out, int64_t size, Convolution::Geometry geometry) {
@@ -39,7 +38,7 @@ void pixels(const uint8_t* chips, const MapsView& out, Steps::Walk& walk) {
         const uint8_t* from = chips + row * size * 3;
         float* to = out.data + row * out.rowStep;
         for (int x = 0; x < size; x++) {
-            for (int c = 0; c < 3; c++) to[3 * x + c] = (float(from[3 * x + c]) - kMean[c]) / 255.0f;
+            for (int c = 0; c < 3; c++) to[3 * x + c] = (float(from[3 * x + c]) - Resnet128::kMean[c]) / 255.0f;
         }
     });
 }

@@ -13,6 +13,7 @@ namespace faiss_vision {
 /// with the weights and the exact shapes of face-api's faceRecognitionNet.
 struct Resnet128 {
     static constexpr int kDimension = 128, kChipSize = 150;
+    static constexpr float kMean[3] = {122.782f, 117.001f, 104.298f}; ///< RGB, of the pictures it was trained with
 
     /// Two 3 x 3 convolutions around which the input is carried and added. In the "down" ones the first has stride 2, and
     /// the input is averaged over 2 x 2 and gets zeros for the channels that it does not have.

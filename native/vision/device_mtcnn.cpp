@@ -1,0 +1,156 @@
+#include "vision/device_mtcnn.h"
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/max_pool2d.h>
+#include <ATen/ops/nonzero.h>
+#include <ATen/ops/stack.h>
+
+namespace faiss_vision {
+namespace {
+
+constexpr int64_t kLevelPixels = int64_t{1} << 24;  // of levels of one size that go through the first network together
+constexpr int64_t kSmallCrops = 1024, kCrops = 256; // through the second and the third
+constexpr int64_t kRecorded = 64;                   // crops: more keep a GPU busy without a recording
+
+at::Tensor pool(const at::Tensor& maps, int64_t window) { return at::max_pool2d(maps, window, 2, 0, 1, /*ceil_mode=*/true); }
+
+} // namespace
+
+/// Names are those of the state dicts: "<net>.<layer>.weight", ...
+struct DeviceMtcnn::Loader {
+    const Safetensors& weights;
+    const std::shared_ptr<const Device>& device;
+
+    DeviceConvolution convolution(const std::string& net, const std::string& number, int64_t in, int64_t out, int64_t size) const {
+        const std::string layer = net + ".conv" + number;
+        return DeviceConvolution(*device, weights.tensor(layer + ".weight", {out, in, size, size}), bias(layer, out), slope(net, number, out));
+    }
+    /// The dense layer behind the last map, of 3 x 3 x channels. The trained order is column, row, channel.
+    DeviceConvolution dense(const std::string& net, const std::string& number, int64_t channels, int64_t out) const {
+        const std::string layer = net + ".dense" + number;
+        return DeviceConvolution(*device, weights.tensor(layer + ".weight", {out, 9 * channels}).view({out, 3, 3, channels}).permute({0, 3, 2, 1}),
+                                 bias(layer, out), slope(net, number, out));
+    }
+    DeviceConvolution heads(const std::string& layer, int64_t in, bool convolutional, bool landmarks) const {
+        std::vector<at::Tensor> matrices, biases;
+        const auto add = [&](const std::string& suffix, int64_t out) {
+            const std::string name = layer + suffix;
+            const at::Tensor matrix = convolutional ? weights.tensor(name + ".weight", {out, in, 1, 1}) : weights.tensor(name + ".weight", {out, in});
+            matrices.push_back(matrix.reshape({out, in, 1, 1}));
+            biases.push_back(bias(name, out));
+        };
+        add("_1", 2);
+        add("_2", 4);
+        if (landmarks) add("_3", 10);
+        return DeviceConvolution(*device, at::cat(matrices), at::cat(biases), {}, DeviceConvolution::Activation::None, {});
+    }
+    CropNet rnet() const {
+        return {{convolution("rnet", "1", 3, 28, 3), convolution("rnet", "2", 28, 48, 3), convolution("rnet", "3", 48, 64, 2)},
+                {3, 3, 0}, dense("rnet", "4", 64, 128), heads("rnet.dense5", 128, false, false)};
+    }
+    CropNet onet() const {
+        return {{convolution("onet", "1", 3, 32, 3), convolution("onet", "2", 32, 64, 3), convolution("onet", "3", 64, 64, 3), convolution("onet", "4", 64, 128, 2)},
+                {3, 3, 2, 0}, dense("onet", "5", 128, 256), heads("onet.dense6", 256, false, true)};
+    }
+
+private:
+    at::Tensor bias(const std::string& layer, int64_t out) const { return weights.tensor(layer + ".bias", {out}); }
+    at::Tensor slope(const std::string& net, const std::string& number, int64_t out) const {
+        return weights.tensor(net + ".prelu" + number + ".weight", {out});
+    }
+};
+
+at::Tensor DeviceMtcnn::CropNet::forward(const at::Tensor& crops) const {
+    at::Tensor x = crops;
+    for (size_t i = 0; i < convolutions.size(); i++) {
+        x = convolutions[i](x);
+        if (pools[i] != 0) x = pool(x, pools[i]);
+    }
+    return heads(dense(x)).flatten(1);
+}
+
+DeviceMtcnn::DeviceMtcnn(const Safetensors& weights, const MtcnnOptions& options, const std::shared_ptr<const Device>& device)
+    : DeviceMtcnn((weights.requireModel("mtcnn"), Loader{weights, device}), options.checked()) {}
+
+DeviceMtcnn::DeviceMtcnn(const Loader& load, const MtcnnOptions& options)
+    : device_(load.device),
+      options_(options),
+      pnet1_(load.convolution("pnet", "1", 3, 10, 3)),
+      pnet2_(load.convolution("pnet", "2", 10, 16, 3)),
+      pnet3_(load.convolution("pnet", "3", 16, 32, 3)),
+      pnet4_(load.heads("pnet.conv4", 32, true, false)),
+      rnet_(load.rnet()),
+      onet_(load.onet()),
+      refine_(device_, [this](const at::Tensor& crops) { return scored(rnet_.forward(input(crops))); }, kSmallCrops, kRecorded),
+      decide_(device_, [this](const at::Tensor& crops) { return scored(onet_.forward(input(crops))); }, kCrops, kRecorded) {}
+
+at::Tensor DeviceMtcnn::input(const at::Tensor& pixels) const { return channelsLast(pixels.mul(1 / 128.0f).sub(127.5f / 128)).to(device_->type()); }
+
+at::Tensor DeviceMtcnn::scored(const at::Tensor& answers) const {
+    const at::Tensor wide = answers.to(at::kFloat);
+    return at::cat({wide.narrow(1, 1, 1).sub(wide.narrow(1, 0, 1)).sigmoid_(), wide.narrow(1, 2, wide.size(1) - 2)}, 1);
+}
+
+std::vector<std::vector<Detection>> DeviceMtcnn::detect(const DevicePictures& pictures, const std::vector<double>& minFaceSizes) {
+    std::vector<MtcnnCascade::Size> sizes;
+    for (size_t i = 0; i < pictures.count(); i++) sizes.push_back(pictures.size(i));
+    const MtcnnCascade cascade{[&](Levels& levels) { scan(pictures, levels); }, [&](Crops& crops) { look(refine_, RNet::kSide, pictures, crops); },
+                               [&](Crops& crops) { look(decide_, ONet::kSide, pictures, crops); }};
+    return cascade.detect(sizes, minFaceSizes, options_);
+}
+
+void DeviceMtcnn::scan(const DevicePictures& pictures, Levels& levels) const {
+    // Levels of one size go through together: a camera's frames have the same ones.
+    std::map<std::pair<int, int>, std::vector<size_t>> bySize;
+    for (size_t i = 0; i < levels.size(); i++) bySize[{levels[i].width, levels[i].height}].push_back(i);
+    std::vector<at::Tensor> all;                      // answers for every cell of every grid: score and offsets
+    std::vector<std::pair<int64_t, size_t>> begins;   // where each level's begin, in that order
+    int64_t cells = 0;
+    for (const auto& [size, group] : bySize) {
+        const auto [width, height] = size;
+        const int64_t most = std::max<int64_t>(1, kLevelPixels / (int64_t{width} * height)), grid = int64_t{PNet::gridSize(height)} * PNet::gridSize(width);
+        for (size_t begin = 0; begin < group.size(); begin += size_t(most)) {
+            std::vector<at::Tensor> pixels;
+            for (size_t i = begin; i < std::min(begin + size_t(most), group.size()); i++) {
+                pixels.push_back(pictures.scaled(levels[group[i]].picture, width, height));
+                begins.emplace_back(cells, group[i]);
+                cells += grid;
+            }
+            const at::Tensor answers = pnet4_(pnet3_(pnet2_(pool(pnet1_(input(at::stack(pixels))), 2))));
+            all.push_back(scored(answers.permute({0, 2, 3, 1}).reshape({-1, answers.size(1)})));
+        }
+    }
+    if (all.empty()) return;
+    const at::Tensor answers = at::cat(all), enough = at::nonzero(answers.select(1, 0).ge(float(options_.thresholds[0]))).squeeze(1);
+    const at::Tensor places = enough.cpu(), found = answers.index_select(0, enough).cpu().contiguous();
+    const int64_t* const place = places.data_ptr<int64_t>();
+    const float* values = found.data_ptr<float>();
+    size_t at = 0; // in begins, as the cells are in ascending order
+    for (int64_t i = 0; i < places.numel(); i++, values += 5) {
+        while (at + 1 < begins.size() && begins[at + 1].first <= place[i]) at++;
+        MtcnnCascade::Level& level = levels[begins[at].second];
+        const int cell = int(place[i] - begins[at].first), columns = PNet::gridSize(level.width);
+        level.candidates.push_back(PNet::candidate(cell % columns, cell / columns, level.scale, values[0], {values[1], values[2], values[3], values[4]}));
+    }
+}
+
+void DeviceMtcnn::look(Batched& net, int side, const DevicePictures& pictures, Crops& crops) const {
+    const int64_t total = int64_t(crops.size()), most = kSmallCrops;
+    std::vector<at::Tensor> parts;
+    for (int64_t begin = 0; begin < total; begin += most) parts.push_back(net(pictures.crops(crops.data() + begin, std::min(most, total - begin), side)));
+    if (parts.empty()) return;
+    const at::Tensor answers = at::cat(parts).cpu().contiguous();
+    const int64_t width = answers.size(1);
+    for (int64_t i = 0; i < total; i++) {
+        const float* const values = answers.data_ptr<float>() + i * width;
+        CropAnswer& answer = crops[size_t(i)].answer;
+        answer = {values[0], {values[1], values[2], values[3], values[4]}, {}};
+        if (width > 5) std::copy_n(values + 5, answer.landmarks.size(), answer.landmarks.begin());
+    }
+}
+
+} // namespace faiss_vision

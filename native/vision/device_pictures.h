@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "vision/box_chip.h"
+#include "vision/device.h"
+#include "vision/face_chip.h"
+#include "vision/image.h"
+#include "vision/mtcnn_cascade.h"
+
+namespace faiss_vision {
+
+/// Pictures on a device: they go up once, as bytes, and everything that the networks read is cut out of them there.
+/// Beside the bytes it keeps sums over everything above and to the left of each pixel, in whole numbers: the mean over any
+/// rectangle is four of them, so every level of a pyramid, every crop and every chip is as exact as the CPU's, and a small level
+/// costs no more than its own pixels. (Sums of the largest pictures run over 2^32, differences of them do not.)
+class DevicePictures {
+public:
+    /// Within Device::run. Throws what checkImage throws.
+    DevicePictures(const Device& device, const std::vector<Image>& images);
+
+    size_t count() const { return places_.size(); }
+    MtcnnCascade::Size size(size_t picture) const { return {places_[picture].width, places_[picture].height}; }
+
+    /// Makes one of the pictures a part of itself for levels() and crops(), which then count from its corner.
+    void look(size_t picture, int x, int y, int width, int height);
+
+    /// The whole picture averaged to height x width x 3 numbers from 0 to 255, as AreaResampler scales.
+    at::Tensor scaled(size_t picture, int width, int height) const;
+
+    /// Parts of pictures, n x side x side x 3.
+    at::Tensor crops(const MtcnnCascade::Crop* crops, int64_t n, int side) const;
+
+    /// A face, and which picture it is in.
+    struct Found {
+        size_t picture;
+        const Detection* face;
+    };
+    /// As cutFaceChip cuts them, from whole pictures: n x size x size x 3 numbers without fractions.
+    at::Tensor faceChips(const std::vector<Found>& faces, int size) const;
+
+    /// As cutBoxChip cuts them, from whole pictures: n x size x size x 3 bytes.
+    at::Tensor boxChips(const std::vector<Found>& faces, int size, int margin) const;
+
+private:
+    struct Place {
+        int64_t pixels, sums; // the picture's first row in pixels_ and in sums_
+        int wholeWidth, wholeHeight;
+        int x, y, width, height; // what is looked at
+    };
+    at::Tensor windows(const at::Tensor& above, const at::Tensor& below, const at::Tensor& left, const at::Tensor& right) const;
+    at::Tensor boxChipsOf(const Found* faces, const std::vector<BoxCut>& cuts, int size) const;
+
+    const Device& device_;
+    std::vector<Place> places_;
+    at::Tensor pixels_; // all pictures' pixels one after the other x 3, bytes
+    at::Tensor sums_;   // for each picture (height + 1) x (width + 1) x 3 whole numbers
+};
+
+} // namespace faiss_vision
