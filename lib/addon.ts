@@ -185,6 +185,7 @@ export interface NativeFaceRecognizerOptions {
   architecture?: string | undefined;
   threshold?: number | undefined;
   precision?: string | undefined;
+  device?: string | undefined;
   minFaceSize?: number | undefined;
   thresholds?: number[] | undefined;
   margin?: number | undefined;
@@ -230,8 +231,10 @@ export interface NativeDepthEstimator {
 }
 
 export interface VisionAddon extends CommonAddon {
-  DepthEstimator: new (options: { weights: string; precision: string }) => NativeDepthEstimator;
+  DepthEstimator: new (options: { weights: string; precision: string; device?: string }) => NativeDepthEstimator;
   FaceRecognizer: new (options: NativeFaceRecognizerOptions) => NativeFaceRecognizer;
+  /** Rejects with the reason where networks cannot run there. */
+  checkDevice(device: string): Promise<void>;
   info(): { torch: string; threads: number };
 }
 

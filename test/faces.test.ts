@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { FaceRecognizer, type Face } from 'faiss-vision/face';
+import { FaceRecognizer } from 'faiss-vision/face';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { photosFolder } from '../dist/models/cache';
+import { expectGolden, photos } from './support/mtcnn-golden';
 import { seededImage } from './support/seeded';
 import { score } from './support/vectors';
 
@@ -17,35 +18,13 @@ beforeAll(async () => {
 });
 
 describe('MTCNN against facenet-pytorch 2.6.0', () => {
-  interface Expected {
-    box: [number, number, number, number];
-    score: number;
-    landmarks: [number, number][];
-  }
-  const photos: [string, { width: number; height: number; faces: Expected[] }][] = Object.entries(json('mtcnn/mtcnn.json').photos);
-
-  function overlap({ box }: Face, [x0, y0, x1, y1]: Expected['box']): number {
-    const width = Math.min(box.x + box.width, x1) - Math.max(box.x, x0);
-    const height = Math.min(box.y + box.height, y1) - Math.max(box.y, y0);
-    const both = Math.max(0, width) * Math.max(0, height);
-    return both / (box.width * box.height + (x1 - x0) * (y1 - y0) - both);
-  }
-
   it('has twelve photos to compare', () => expect(photos).toHaveLength(12));
 
   it.each(photos)('%s', async (name, { width, height, faces: expected }) => {
     const { info } = await sharp(photo(name)).raw().toBuffer({ resolveWithObject: true });
     expect([info.width, info.height]).toEqual([width, height]);
     const faces = await recognizer.faces(photo(name));
-    for (const { box, score, landmarks } of expected.filter((face) => face.score >= 0.9)) {
-      const best = faces.reduce((a, b) => (overlap(a, box) > overlap(b, box) ? a : b));
-      expect(overlap(best, box)).toBeGreaterThanOrEqual(0.97);
-      expect(Math.abs(best.score - score)).toBeLessThanOrEqual(0.01);
-      best.landmarks.forEach(([x, y], i) => expect(Math.hypot(x - landmarks[i]![0], y - landmarks[i]![1])).toBeLessThanOrEqual(2));
-    }
-    for (const face of faces.filter(({ score }) => score >= 0.9)) {
-      expect(Math.max(...expected.map(({ box }) => overlap(face, box)))).toBeGreaterThanOrEqual(0.97);
-    }
+    expectGolden(faces, expected);
     const areas = faces.map(({ box }) => box.width * box.height);
     expect(areas).toEqual([...areas].sort((a, b) => b - a));
   });

@@ -1,6 +1,6 @@
 import { visionAddon, type NativeDepthEstimator } from '../addon';
 import { Calls } from '../calls';
-import { checkDevice } from '../device';
+import { networkDevice } from '../device';
 import { FaissVisionError } from '../error';
 import { decode, type ImageInput } from '../image';
 import { checkMaxPixels, invalid } from '../image/check';
@@ -14,11 +14,11 @@ export interface DepthEstimatorOptions {
    * run; what comes out is no depth and says so.
    */
   weights: string;
-  /** Where to compute. This build has no CUDA: anything but `'cpu'` is refused. Default `'cpu'`. */
+  /** Where to compute: the processor, the first GPU, or GPU number N. A GPU needs a build for CUDA (docs/gpu.md). Default `'cpu'`. */
   device?: 'cpu' | 'cuda' | `cuda:${number}`;
   /**
    * What the network multiplies in; it adds up in fp32 either way. `'bf16'` is quicker on processors that have units for it.
-   * `'fp16'` is for CUDA alone. Default `'fp32'`.
+   * `'fp16'` is for CUDA alone, and the quick one there. Default `'fp32'` everywhere.
    */
   precision?: 'fp32' | 'bf16' | 'fp16';
   /** Which values are near. Default: what the weights file says; `'high'`, the article's rule, where it does not. */
@@ -61,16 +61,12 @@ export class DepthEstimator {
   /**
    * Loads the network; its weights are mapped into memory and packed once.
    * @throws ERR_VISION_UNAVAILABLE without libtorch, ERR_WEIGHTS_NOT_FOUND, ERR_WEIGHTS_CORRUPT, ERR_WEIGHTS_MISMATCH for
-   * weights of another network, ERR_CUDA_UNAVAILABLE, ERR_UNSUPPORTED for a precision that this machine does not have,
-   * ERR_INVALID_ARGUMENT
+   * weights of another network, ERR_CUDA_UNAVAILABLE with the reason, ERR_CUDA_OUT_OF_MEMORY, ERR_UNSUPPORTED for a
+   * precision that this machine does not have, ERR_INVALID_ARGUMENT
    */
   static async load(options: DepthEstimatorOptions): Promise<DepthEstimator> {
-    const { weights, device, precision = 'fp32', near, maxPixels } = options ?? {};
-    checkDevice(device);
-    if (precision === 'fp16') {
-      throw new FaissVisionError('ERR_UNSUPPORTED', "`precision` 'fp16' is for CUDA alone, which this build does not have; take 'bf16' or 'fp32'");
-    }
-    if (precision !== 'fp32' && precision !== 'bf16') throw invalid('precision', "'fp32', 'bf16' or 'fp16'", precision);
+    const { weights, near, maxPixels } = options ?? {};
+    const { device, precision } = networkDevice(options?.device, options?.precision);
     if (near !== undefined && near !== 'high' && near !== 'low') throw invalid('near', "'high' or 'low'", near);
     checkMaxPixels(maxPixels);
     if (typeof weights !== 'string' || weights === '') {
@@ -78,7 +74,8 @@ export class DepthEstimator {
       throw new FaissVisionError(error.code, `${error.message}; ${WHERE}`);
     }
     const addon = visionAddon(); // before 254 MB are written for nothing
-    const native = new addon.DepthEstimator({ weights: weights === 'seeded' ? await seededWeights() : weights, precision });
+    if (device !== 'cpu') await addon.checkDevice(device);
+    const native = new addon.DepthEstimator({ weights: weights === 'seeded' ? await seededWeights() : weights, precision, device });
     const about = await native.load().catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ERR_WEIGHTS_NOT_FOUND') throw error;
       throw new FaissVisionError(error.code, `${error.message}; ${WHERE}`, { cause: error });

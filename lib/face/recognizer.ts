@@ -1,7 +1,7 @@
 import { visionAddon, type NativeFaceRecognizer } from '../addon';
 import { stable } from '../buffers';
 import { Calls, Places } from '../calls';
-import { checkDevice } from '../device';
+import { networkDevice } from '../device';
 import { FaissVisionError } from '../error';
 import { decode, type ImageInput } from '../image';
 import { checkMaxPixels, invalid } from '../image/check';
@@ -19,13 +19,14 @@ export interface FaceRecognizerOptions {
    * made, and `'vggface2'`.
    */
   weights?: string;
-  /** Where to compute. This build has no CUDA: anything but `'cpu'` is refused. Default `'cpu'`. */
+  /** Where to compute: the processor, the first GPU, or GPU number N. A GPU needs a build for CUDA (docs/gpu.md). Default `'cpu'`. */
   device?: 'cpu' | 'cuda' | `cuda:${number}`;
   /**
-   * What the recogniser multiplies in. `'bf16'`, for facenet on processors with AVX-512 BF16 or AMX, keeps 8 of 24 bits of each
-   * number; docs/faces.md says what that does to the features. Default `'fp32'`.
+   * What networks multiply in. On the processor `'bf16'`, for facenet and processors with AVX-512 BF16 or AMX, keeps 8 of 24 bits
+   * of each number in the recogniser; docs/faces.md says what that does to the features. On a GPU detector and recogniser take
+   * `'bf16'` and `'fp16'`, which keeps 11 bits, and `'fp32'` keeps all 24. Default `'fp32'`, so that features are the same everywhere.
    */
-  precision?: 'fp32' | 'bf16';
+  precision?: 'fp32' | 'bf16' | 'fp16';
   /**
    * The smallest face to look for, in pixels, from 6 to 1,000,000. Detection takes time with 1 / minFaceSize squared; from 300 on,
    * large JPEG and WebP files are shrunk while they are decoded (docs/faces.md). Default 20.
@@ -152,18 +153,18 @@ export class FaceRecognizer {
   /**
    * Loads detector and recogniser and runs both once. Their weights are mapped into memory and packed.
    * @throws ERR_VISION_UNAVAILABLE without libtorch, ERR_UNKNOWN_MODEL, ERR_WEIGHTS_NOT_FOUND, ERR_WEIGHTS_CORRUPT,
-   * ERR_WEIGHTS_MISMATCH for weights of another model, ERR_CUDA_UNAVAILABLE, ERR_UNSUPPORTED for bf16 without a processor or a model
-   * for it, ERR_NOT_FINITE for weights whose features are no numbers, ERR_INVALID_ARGUMENT
+   * ERR_WEIGHTS_MISMATCH for weights of another model, ERR_CUDA_UNAVAILABLE with the reason, ERR_CUDA_OUT_OF_MEMORY, ERR_UNSUPPORTED for
+   * bf16 without a processor or a model for it and for fp16 on the processor, ERR_NOT_FINITE for weights whose features are no numbers, ERR_INVALID_ARGUMENT
    */
   static async load(options: FaceRecognizerOptions): Promise<FaceRecognizer> {
-    const { model, weights, device, precision = 'fp32', minFaceSize, thresholds, maxFaces, maxPixels, margin } = options ?? {};
-    checkDevice(device);
-    if (precision !== 'fp32' && precision !== 'bf16') throw invalid('precision', "'fp32' or 'bf16'", precision);
+    const { model, weights, minFaceSize, thresholds, maxFaces, maxPixels, margin } = options ?? {};
+    const { device, precision } = networkDevice(options?.device, options?.precision);
     if (maxFaces !== undefined && !(Number.isSafeInteger(maxFaces) && maxFaces >= 1)) throw invalid('maxFaces', 'a whole number of at least 1', maxFaces);
     checkMinFaceSize(minFaceSize);
     checkMaxPixels(maxPixels);
     const own = registered.get(model);
-    const { FaceRecognizer: Native } = visionAddon(); // without it no weights help
+    const { FaceRecognizer: Native, checkDevice } = visionAddon(); // without it no weights help
+    if (device !== 'cpu') await checkDevice(device);
     const file = await weightsPath(own?.architecture ?? model, weights ?? own?.weights);
     const native = new Native({
       model,
@@ -172,6 +173,7 @@ export class FaceRecognizer {
       weights: file,
       detectorWeights: packagedWeights('mtcnn'),
       precision,
+      device,
       minFaceSize,
       thresholds,
       margin,

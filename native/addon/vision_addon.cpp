@@ -3,10 +3,13 @@
 #include <omp.h>
 #include <torch/version.h>
 
+#include "addon/arguments.h"
 #include "addon/depth_binding.h"
 #include "addon/environment.h"
+#include "addon/errors.h"
 #include "addon/face_binding.h"
 #include "addon/threads.h"
+#include "vision/device.h"
 
 namespace faiss_vision {
 namespace {
@@ -35,10 +38,20 @@ Napi::Value info(const Napi::CallbackInfo& info) {
     return object;
 }
 
+/// Binding: checkDevice(name), a promise that rejects where nothing can be computed there. It may take a driver's start.
+Napi::Value checkDevice(const Napi::CallbackInfo& info) {
+    return promised(info, [&] {
+        return Environment::of(info.Env()).submit(
+            Environment::of(info.Env()).makeQueue(), [name = stringArgument(info[0], "device")] { Device::open(name, Precision::Fp32); },
+            [](Napi::Env env, Napi::Value) { return env.Undefined(); });
+    });
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
     Environment::open(env, prepareThread);
     exports.Set("DepthEstimator", DepthBinding::define(env));
     exports.Set("FaceRecognizer", FaceBinding::define(env));
+    exports.Set("checkDevice", Napi::Function::New(env, checkDevice, "checkDevice"));
     exports.Set("close", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { Environment::close(info); }, "close"));
     exports.Set("setThreads", Napi::Function::New(env, setThreads, "setThreads"));
     exports.Set("info", Napi::Function::New(env, info, "info"));

@@ -16,8 +16,8 @@ namespace faiss_vision {
 struct Device::Stream {};
 struct Batched::Recordings {};
 
-std::shared_ptr<const Device> Device::open(const std::string& name, Precision) {
-    throw Error("ERR_CUDA_UNAVAILABLE", "device: '" + name + "' cannot be used: this vision.node was built without CUDA");
+std::shared_ptr<const Device> Device::openCuda(const std::string& name, at::ScalarType) {
+    throw Error("ERR_CUDA_UNAVAILABLE", "device: '" + name + "' cannot be used: this vision.node has no CUDA");
 }
 
 Device::Device(at::Device place, at::ScalarType type) : place_(place), type_(type) {}
@@ -42,6 +42,11 @@ at::Tensor Batched::part(const at::Tensor& inputs) { return forward_(inputs); }
 #endif
 
 namespace faiss_vision {
+
+std::shared_ptr<const Device> Device::open(const std::string& name, Precision precision) {
+    const at::ScalarType type = precision == Precision::Fp32 ? at::kFloat : precision == Precision::Bf16 ? at::kBFloat16 : at::kHalf;
+    return name == "torch" ? std::make_shared<const Device>(at::kCPU, type) : openCuda(name, type);
+}
 
 at::Tensor Batched::operator()(const at::Tensor& inputs) {
     if (inputs.size(0) <= largest_) return part(inputs);

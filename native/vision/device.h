@@ -15,7 +15,8 @@ namespace faiss_vision {
 /// how it is tested where there is no GPU. (The CPU that people ask for has kernels of its own, vision/convolution.h.)
 class Device {
 public:
-    /// "cuda" (the first one) or "cuda:N". Throws ERR_CUDA_UNAVAILABLE, which says why, and ERR_INVALID_ARGUMENT.
+    /// "cuda" (the first one) or "cuda:N"; "torch", which is torch's CPU, for tests. Throws ERR_CUDA_UNAVAILABLE, which says why, and
+    /// ERR_INVALID_ARGUMENT.
     static std::shared_ptr<const Device> open(const std::string& name, Precision precision);
 
     Device(at::Device place, at::ScalarType type);
@@ -47,6 +48,8 @@ public:
 private:
     friend class Batched;
     struct Stream;
+
+    static std::shared_ptr<const Device> openCuda(const std::string& name, at::ScalarType type);
 
     const at::Device place_;
     const at::ScalarType type_;

@@ -59,10 +59,6 @@ c10::DeviceIndex indexOf(const std::string& name) {
     return c10::DeviceIndex(index);
 }
 
-at::ScalarType typeOf(Precision precision) {
-    return precision == Precision::Fp32 ? at::kFloat : precision == Precision::Bf16 ? at::kBFloat16 : at::kHalf;
-}
-
 /// torch's allocator has a type for it, cuDNN and cuBLAS have words.
 bool saysOutOfMemory(const std::string& what) {
     return what.find("out of memory") != std::string::npos || what.find("ALLOC_FAILED") != std::string::npos;
@@ -96,11 +92,11 @@ struct Device::Stream {
     const c10::cuda::CUDAStream stream;
 };
 
-std::shared_ptr<const Device> Device::open(const std::string& name, Precision precision) {
+std::shared_ptr<const Device> Device::openCuda(const std::string& name, at::ScalarType type) {
     const at::Device place(at::kCUDA, indexOf(name));
     // fp32 means 24 bits: torch would let cuDNN keep 11 of them (TF32).
     at::globalContext().setAllowTF32CuDNN(false);
-    const auto device = std::make_shared<const Device>(place, typeOf(precision));
+    const auto device = std::make_shared<const Device>(place, type);
     try {
         device->run([&] { at::zeros({1}, device->options(at::kFloat)).add(1).cpu(); }); // a GPU that libtorch has no code for
     } catch (const c10::Error& error) {
