@@ -18,26 +18,17 @@ export function gpuNumber(device: unknown): number | undefined {
 }
 
 /**
- * For what computes on the processor alone.
- * @throws ERR_CUDA_UNAVAILABLE, ERR_INVALID_ARGUMENT
- * @internal
- */
-export function checkDevice(device: unknown): void {
-  if (gpuNumber(device) === undefined) return;
-  throw new FaissVisionError('ERR_CUDA_UNAVAILABLE', `\`device\` '${String(device)}' cannot be used: this build of faiss-vision has no CUDA`);
-}
-
-/**
  * Where networks run, and what they multiply in there, as the addon takes both. Whether it can be used, `checkDevice` of the addon
  * says: it needs a driver's word. `'torch'` is for tests: what a GPU would compute, by torch's own operations on the processor.
  * @throws ERR_INVALID_ARGUMENT, ERR_UNSUPPORTED for fp16 on the processor
  * @internal
  */
 export function networkDevice(device: unknown = 'cpu', precision: unknown = 'fp32'): { device: string; precision: string } {
-  if (typeof device !== 'string' || !/^(cpu|torch|cuda(:\d{1,2})?)$/.test(device)) throw invalid('device', "'cpu', 'cuda' or 'cuda:N'", device);
+  const gpu = device === 'torch' ? undefined : gpuNumber(device);
   if (precision !== 'fp32' && precision !== 'bf16' && precision !== 'fp16') throw invalid('precision', "'fp32', 'bf16' or 'fp16'", precision);
-  if (device === 'cpu' && precision === 'fp16') {
+  const name = gpu === undefined ? String(device) : `cuda:${gpu}`;
+  if (name === 'cpu' && precision === 'fp16') {
     throw new FaissVisionError('ERR_UNSUPPORTED', "`precision` 'fp16' is for CUDA alone; take 'bf16' or 'fp32' on the processor");
   }
-  return { device, precision };
+  return { device: name, precision };
 }

@@ -49,7 +49,7 @@ export function loadAddon(name: 'ann' | 'vision'): unknown {
   if (major < 20 || (major === 20 && minor < 17)) {
     throw new FaissVisionError(codes[name], `faiss-vision needs Node 20.17 or newer, and this is Node ${process.versions.node}`);
   }
-  const local = builds().map((build) => unpacked(join(root, build, 'Release', `${name}.node`))).find((file) => existsSync(file));
+  const local = builds(name).map((build) => unpacked(join(root, build, 'Release', `${name}.node`))).find((file) => existsSync(file));
   let path = local ?? unpacked(join(root, 'build', 'Release', `${name}.node`));
   try {
     if (local === undefined) path = prebuild(name);
@@ -78,8 +78,8 @@ export function loadedAddons(): ReadonlyMap<'ann' | 'vision', string> {
 }
 
 /** Where this project's own builds lie: that for CUDA first, where there is one. FAISS_VISION_CUDA=0 passes it over. */
-function builds(): string[] {
-  return process.env.FAISS_VISION_CUDA === '0' ? ['build'] : ['build-cuda', 'build'];
+function builds(name: 'ann' | 'vision'): string[] {
+  return process.env.FAISS_VISION_CUDA === '0' ? ['build'] : [{ ann: 'build-cuda', vision: 'build-cuda-vision' }[name], 'build'];
 }
 
 function unavailable(name: 'ann' | 'vision', reason: string): FaissVisionError {

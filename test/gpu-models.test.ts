@@ -70,7 +70,7 @@ describe('depth', () => {
 describe('without a GPU', () => {
   it.skipIf(cuda === undefined)('says why', async () => {
     for (const load of [FaceRecognizer.load({ model: 'resnet128', device: 'cuda' }), DepthEstimator.load({ weights: 'seeded', device: 'cuda:7', precision: 'fp16' })]) {
-      await expect(load).rejects.toMatchObject({ code: 'ERR_CUDA_UNAVAILABLE', message: expect.stringMatching(/^device: 'cuda(:7)?' cannot be used: .+/) });
+      await expect(load).rejects.toMatchObject({ code: 'ERR_CUDA_UNAVAILABLE', message: expect.stringMatching(/^`device` 'cuda(:7)?' cannot be used: .+/) });
     }
   });
 

@@ -1,6 +1,6 @@
 import { visionAddon, type NativeDepthEstimator } from '../addon';
 import { Calls } from '../calls';
-import { networkDevice } from '../device';
+import { networkDevice, type Device } from '../device';
 import { FaissVisionError } from '../error';
 import { decode, type ImageInput } from '../image';
 import { checkMaxPixels, invalid } from '../image/check';
@@ -15,7 +15,7 @@ export interface DepthEstimatorOptions {
    */
   weights: string;
   /** Where to compute: the processor, the first GPU, or GPU number N. A GPU needs a build for CUDA (docs/gpu.md). Default `'cpu'`. */
-  device?: 'cpu' | 'cuda' | `cuda:${number}`;
+  device?: Device;
   /**
    * What the network multiplies in; it adds up in fp32 either way. `'bf16'` is quicker on processors that have units for it.
    * `'fp16'` is for CUDA alone, and the quick one there. Default `'fp32'` everywhere.

@@ -1,7 +1,7 @@
 import { visionAddon, type NativeFaceRecognizer } from '../addon';
 import { stable } from '../buffers';
 import { Calls, Places } from '../calls';
-import { networkDevice } from '../device';
+import { networkDevice, type Device } from '../device';
 import { FaissVisionError } from '../error';
 import { decode, type ImageInput } from '../image';
 import { checkMaxPixels, invalid } from '../image/check';
@@ -20,7 +20,7 @@ export interface FaceRecognizerOptions {
    */
   weights?: string;
   /** Where to compute: the processor, the first GPU, or GPU number N. A GPU needs a build for CUDA (docs/gpu.md). Default `'cpu'`. */
-  device?: 'cpu' | 'cuda' | `cuda:${number}`;
+  device?: Device;
   /**
    * What networks multiply in. On the processor `'bf16'`, for facenet and processors with AVX-512 BF16 or AMX, keeps 8 of 24 bits
    * of each number in the recogniser; docs/faces.md says what that does to the features. On a GPU detector and recogniser take

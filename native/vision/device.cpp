@@ -17,7 +17,7 @@ struct Device::Stream {};
 struct Batched::Recordings {};
 
 std::shared_ptr<const Device> Device::openCuda(const std::string& name, at::ScalarType) {
-    throw Error("ERR_CUDA_UNAVAILABLE", "device: '" + name + "' cannot be used: this vision.node has no CUDA");
+    throw Error("ERR_CUDA_UNAVAILABLE", "`device` '" + name + "' cannot be used: this build of faiss-vision has no CUDA");
 }
 
 Device::Device(at::Device place, at::ScalarType type) : place_(place), type_(type) {}

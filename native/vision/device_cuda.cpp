@@ -27,7 +27,7 @@ namespace faiss_vision {
 namespace {
 
 [[noreturn]] void unavailable(const std::string& name, const std::string& reason) {
-    throw Error("ERR_CUDA_UNAVAILABLE", "device: '" + name + "' cannot be used: " + reason);
+    throw Error("ERR_CUDA_UNAVAILABLE", "`device` '" + name + "' cannot be used: " + reason);
 }
 
 std::string versionText(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
@@ -46,7 +46,7 @@ std::string reasonFor(cudaError_t error) {
 c10::DeviceIndex indexOf(const std::string& name) {
     std::smatch parts;
     if (!std::regex_match(name, parts, std::regex("cuda(?::([0-9]{1,2}))?"))) {
-        throw Error("ERR_INVALID_ARGUMENT", "device: expected 'cuda' or 'cuda:N', got '" + name + "'");
+        throw Error("ERR_INVALID_ARGUMENT", "`device` must be 'cuda' or 'cuda:N', got '" + name + "'");
     }
     const int index = parts[1].matched ? std::stoi(parts[1]) : 0;
     int count = 0;
@@ -84,7 +84,7 @@ struct Device::Stream {
         const c10::cuda::CUDAGuard here(device);
         cudaStream_t made = nullptr;
         const cudaError_t error = cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking);
-        if (error != cudaSuccess) throw Error("ERR_CUDA_UNAVAILABLE", std::string("device: cannot be used: ") + cudaGetErrorString(error));
+        if (error != cudaSuccess) throw Error("ERR_CUDA_UNAVAILABLE", std::string("`device` cannot be used: ") + cudaGetErrorString(error));
         return made;
     }
 

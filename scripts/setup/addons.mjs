@@ -21,15 +21,13 @@ export const addons = step({
   options: cmakeOptions,
 })
 
-/** For GPUs too, in a folder of its own. vision.node is made again only against a libtorch for CUDA. */
+/** For GPUs too, each in a folder of its own, as each goes with a CUDA of its own. */
 export const cudaAddons = {
-  ...step({
-    name: 'cuda-addons',
-    title: 'addons for CUDA',
-    build: 'build-cuda',
-    outputs: ({ environment }) => outputsOf({ published: environment.FAISS_VISION_CUDA_TORCH ? undefined : ['search'] }),
-    options: cudaOptions,
-  }),
+  ...step({ name: 'cuda-addons', title: 'search for CUDA', build: 'build-cuda', outputs: () => [ADDONS.search], options: cudaOptions }),
+  forCuda: true,
+}
+export const cudaVision = {
+  ...step({ name: 'cuda-vision', title: 'models for CUDA', build: 'build-cuda-vision', outputs: () => [ADDONS.vision], options: cudaVisionOptions }),
   forCuda: true,
 }
 
@@ -66,12 +64,10 @@ function step({ name, title, build, outputs, options }) {
       'Other builds of FAISS and libtorch are named by the variables faiss_ROOT and Torch_DIR.',
 
     async done(context) {
-      for (const variable of ['Torch_DIR', 'FAISS_VISION_CUDA_TORCH']) {
-        const torch = context.environment[variable]
-        // CMake would pass over it without a word and take another one.
-        if (torch && !existsSync(join(torch, 'TorchConfig.cmake'))) {
-          throw new SetupError(`${variable} is ${torch}, where there is no TorchConfig.cmake`)
-        }
+      const torch = context.environment.Torch_DIR
+      // CMake would pass over it without a word and take another one.
+      if (torch && !existsSync(join(torch, 'TorchConfig.cmake'))) {
+        throw new SetupError(`Torch_DIR is ${torch}, where there is no TorchConfig.cmake`)
       }
       const stamp = readJson(stampPath(context))
       const built = stamp?.state === state(context, stamp) && stamp.outputs.every((path) => existsSync(join(context.folder, build, path)))
@@ -133,16 +129,27 @@ function cmakeOptions({ environment, faissRoot, tests, published, tools }, stamp
 }
 
 function cudaOptions(context) {
-  const { cudaRoot, cudaFaissRoot, environment } = context
+  const { cudaRoot, cudaFaissRoot } = context
   const options = {
     FAISS_VISION_CUDA: 'ON',
     FAISS_VISION_BENCH: 'ON', // FAISS's own calls, which scripts/gpu-check measures against
-    FAISS_VISION_TORCH: environment.FAISS_VISION_CUDA_TORCH ? 'ON' : 'OFF',
+    FAISS_VISION_TORCH: 'OFF',
     CMAKE_CUDA_ARCHITECTURES: architectures(context),
   }
   if (cudaFaissRoot !== undefined) options.faiss_ROOT = cudaFaissRoot
   if (cudaRoot !== undefined) Object.assign(options, { CUDAToolkit_ROOT: cudaRoot, CMAKE_CUDA_COMPILER: join(cudaRoot, 'bin/nvcc') })
-  if (environment.FAISS_VISION_CUDA_TORCH) options.Torch_DIR = environment.FAISS_VISION_CUDA_TORCH
+  return options
+}
+
+function cudaVisionOptions({ cudaTorch, tests }, stamp) {
+  const options = {
+    FAISS_VISION_CUDA: 'ON',
+    FAISS_VISION_SEARCH: 'OFF',
+    FAISS_VISION_TESTS: tests || stamp?.options?.FAISS_VISION_TESTS === 'ON' ? 'ON' : 'OFF',
+  }
+  const { torch, toolkit } = cudaTorch ?? {} // without: only this step was asked for, and CMake says what it lacks
+  if (torch !== undefined) options.Torch_DIR = torch
+  if (toolkit !== undefined) Object.assign(options, { CUDAToolkit_ROOT: toolkit, CUDA_TOOLKIT_ROOT_DIR: toolkit, CMAKE_CUDA_COMPILER: join(toolkit, 'bin/nvcc') })
   return options
 }
 

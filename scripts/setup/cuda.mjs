@@ -21,6 +21,16 @@ export function architectures({ environment, folder }) {
 
 const folderIn = (cache) => join(cache, `cuda-${VERSION}-${process.arch}`)
 
+/** PyPI's packages have what programs load; what compiles them goes by names without a version, in lib64. */
+export function layOut(root) {
+  const lib = join(root, 'lib')
+  for (const name of readdirSync(lib)) {
+    const [plain] = name.split('.so.')
+    if (plain !== name && !plain.includes('.alt') && !existsSync(join(lib, `${plain}.so`))) symlinkSync(name, join(lib, `${plain}.so`))
+  }
+  if (!existsSync(join(root, 'lib64'))) symlinkSync('lib', join(root, 'lib64'))
+}
+
 /** The toolkit: the one that CUDAToolkit_ROOT names, one of the system, or one made of PyPI's packages. */
 export const cudaToolkit = {
   name: 'cuda',
@@ -53,13 +63,7 @@ export const cudaToolkit = {
 
     progress.update('laying it out as CMake looks for it')
     const root = join(work, 'nvidia/cu13')
-    const lib = join(root, 'lib')
-    // PyPI's packages have what programs load; what compiles them goes by names without a version, in lib64.
-    for (const name of readdirSync(lib)) {
-      const [plain] = name.split('.so.')
-      if (plain !== name && !plain.includes('.alt') && !existsSync(join(lib, `${plain}.so`))) symlinkSync(name, join(lib, `${plain}.so`))
-    }
-    symlinkSync('lib', join(root, 'lib64'))
+    layOut(root)
     if (!existsSync(join(root, 'bin/nvcc'))) throw new SetupError('the packages have no bin/nvcc', { log: context.log })
     renameSync(root, target)
     rmSync(work, { recursive: true, force: true })

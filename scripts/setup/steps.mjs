@@ -1,4 +1,5 @@
-import { addons, cudaAddons } from './addons.mjs'
+import { addons, cudaAddons, cudaVision } from './addons.mjs'
+import { cudaTorch } from './cuda-torch.mjs'
 import { cudaToolkit } from './cuda.mjs'
 import { faiss, faissForCuda } from './faiss.mjs'
 import { milvus } from './milvus.mjs'
@@ -19,7 +20,9 @@ import { typescript } from './typescript.mjs'
  *   forTests                 whether only tests need it
  *   forCuda                  whether only a build for CUDA needs it
  */
-export const steps = [packages, faiss, cudaToolkit, faissForCuda, nodeModules, typescript, addons, cudaAddons, models, sqlite, milvus]
+export const steps = [
+  packages, faiss, cudaToolkit, faissForCuda, nodeModules, typescript, addons, cudaAddons, cudaTorch, cudaVision, models, sqlite, milvus,
+]
 
 /** Done only when --only names them. */
 export const optionalSteps = [opencv]
