@@ -1,0 +1,113 @@
+// Faces: the same ones and the same features as on the processor, and how many a second.
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { inTurn, median, microseconds, ratio } from '../../bench/measure.mjs'
+import { figure, table } from '../../bench/report.mjs'
+import { seededFacenet } from '../../bench/seeded.mjs'
+import { distance, moved, on, precisions } from './models.mjs'
+
+export const title = 'Faces'
+
+const golden = (file) => new URL(`../../test/golden/${file}`, import.meta.url)
+
+export async function check(context) {
+  const { FaceRecognizer } = context.load('face')
+  const folder = mkdtempSync(join(tmpdir(), 'faiss-vision-check-'))
+  try {
+    const weights = join(folder, 'facenet.safetensors')
+    await seededFacenet(weights)
+    await results(context, FaceRecognizer, weights)
+    await speed(context, FaceRecognizer, weights)
+    await photos(context, FaceRecognizer)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+/** Two people on grey, from the golden chips, and those chips. */
+function pictures() {
+  const chips = ['obama.jpg', 'biden.jpg', 'obama3.jpg'].map((name) => readFileSync(golden(`resnet128/${name}.150x150.rgb`)))
+  const width = 720
+  const height = 300
+  const data = new Uint8Array(width * height * 3).fill(128)
+  chips.forEach((chip, i) => {
+    for (let y = 0; y < 150; y++) data.set(chip.subarray(y * 450, (y + 1) * 450), ((60 + y) * width + 40 + 230 * i) * 3)
+  })
+  return { chips, picture: { data, width, height, channels: 3 } }
+}
+
+async function results({ device, rehearsal, verdict }, FaceRecognizer, weights) {
+  const { chips, picture } = pictures()
+  const all = Buffer.concat(chips)
+  const large = new Uint8Array(160 * 160 * 3 * 2).map((_, i) => (i * 2654435761) >>> 24)
+  const processor = await FaceRecognizer.load({ model: 'resnet128' })
+  const facenet = await FaceRecognizer.load({ model: 'facenet', weights })
+  const expected = { faces: await processor.faces(picture), chips: await processor.embed(all), facenet: await facenet.embed(large) }
+  for (const [precision, bound] of Object.entries(precisions(rehearsal))) {
+    const recognizer = await FaceRecognizer.load({ model: 'resnet128', ...on(device, precision) })
+    const found = await recognizer.faces(picture)
+    verdict(`${precision}: faces`, found.length === expected.faces.length, found.length, expected.faces.length)
+    if (found.length === expected.faces.length) {
+      const away = Math.max(...found.map((face, i) => moved(face, expected.faces[i])))
+      verdict(`${precision}: boxes and landmarks`, away <= bound.pixels, `${figure(away)} pixels`, `at most ${bound.pixels}`)
+      const apart = Math.max(...found.map((face, i) => distance(face.features, expected.faces[i].features)))
+      verdict(`${precision}: resnet128 from a picture`, apart <= bound.faces, figure(apart), `at most ${bound.faces}`)
+    }
+    const apart = distance(await recognizer.embed(all), expected.chips)
+    verdict(`${precision}: resnet128 of chips`, apart <= bound.resnet128, figure(apart), `at most ${bound.resnet128}`)
+    const other = await FaceRecognizer.load({ model: 'facenet', weights, ...on(device, precision) })
+    const angle = distance(await other.embed(large), expected.facenet)
+    verdict(`${precision}: facenet of chips`, angle <= bound.facenet, figure(angle), `at most ${bound.facenet}`)
+    await Promise.all([recognizer.close(), other.close()])
+  }
+  await Promise.all([processor.close(), facenet.close()])
+}
+
+async function speed({ device, number, rehearsal, size, load, say, verdict }, FaceRecognizer, weights) {
+  const rows = []
+  for (const precision of Object.keys(precisions(rehearsal))) {
+    const recognizer = await FaceRecognizer.load({ model: 'facenet', weights, ...on(device, precision) })
+    const count = size(2048, 4)
+    const chips = new Uint8Array(count * 160 * 160 * 3).map((_, i) => i * 7)
+    const { time } = await inTurn({ time: () => microseconds(() => recognizer.embed(chips)) }, size(10, 1), size(2, 0))
+    const perSecond = count / (median(time) / 1e6)
+    rows.push([precision, figure(perSecond)])
+    if (precision === 'fp16') verdict('facenet in fp16, faces a second', perSecond >= 10_000, figure(perSecond), 'at least 10,000')
+    if (!rehearsal) {
+      const { info } = load('info')
+      const free = () => info().cuda.devices[number].free
+      const before = free()
+      for (let i = 0; i < 100; i++) await recognizer.embed(chips)
+      const taken = (before - free()) / 2 ** 20
+      verdict(`${precision}: 100 times ${count} faces take of the device's memory`, taken <= 2, `${figure(taken)} MiB`, 'at most 2 MiB')
+    }
+    await recognizer.close()
+  }
+  say('FaceNet, chips that are cut already, 2,048 in a call:')
+  say(table(['', 'faces / s'], rows))
+}
+
+/** From files to features, decoding included. */
+async function photos({ device, rehearsal, size, load, say, verdict }, FaceRecognizer) {
+  const folder = load('models/cache').photosFolder()
+  const { photos: known } = JSON.parse(readFileSync(golden('mtcnn/mtcnn.json'), 'utf8'))
+  const files = Object.keys(known).map((name) => join(folder, name)).filter((file) => existsSync(file))
+  if (files.length === 0) return say(`There are no photos in ${folder}, so photos were not measured; npm run setup makes them.`)
+  const processor = await FaceRecognizer.load({ model: 'resnet128' })
+  const recognizer = await FaceRecognizer.load({ model: 'resnet128', ...on(device, rehearsal ? 'fp32' : 'fp16') })
+  const many = Array.from({ length: size(20, 1) }, () => (rehearsal ? files.slice(0, 2) : files)).flat()
+  const times = await inTurn(
+    {
+      processor: () => microseconds(() => Promise.all(many.map((file) => processor.faces(file)))),
+      device: () => microseconds(() => Promise.all(many.map((file) => recognizer.faces(file)))),
+    },
+    size(3, 1),
+    size(1, 0),
+  )
+  const rate = (all) => figure(many.length / (median(all) / 1e6))
+  say(`Photos to features with resnet128, decoding included: ${rate(times.device)} a second, on the processor ${rate(times.processor)}.`)
+  const faster = ratio(times.processor, times.device)
+  verdict('photos: the processor / the device', rehearsal || faster >= 10, figure(faster), 'at least 10')
+  await Promise.all([processor.close(), recognizer.close()])
+}
