@@ -23,15 +23,15 @@ namespace {
 struct Way {
     const char* name;
     at::ScalarType type;
-    double bound; // of FaceNet: 1 - cosine; of FCRN: relative error; of resnet128: distance, where 0.6 tells people apart
+    double faceNet, resnet128, fcrn; // bounds: distances, where 1.11 and 0.6 tell people apart; relative error
 };
 
 /// fp16 where this libtorch has it for its CPU.
 std::vector<Way> ways() {
-    std::vector<Way> result = {{"fp64", at::kDouble, 1e-5}, {"fp32", at::kFloat, 1e-5}, {"bf16", at::kBFloat16, 2e-2}};
+    std::vector<Way> result = {{"fp64", at::kDouble, 1e-5, 1e-4, 1e-4}, {"fp32", at::kFloat, 1e-5, 1e-4, 1e-4}, {"bf16", at::kBFloat16, 2e-2, 3e-2, 3e-2}};
     try {
         at::conv2d(at::ones({1, 3, 8, 8}, at::kHalf), at::ones({4, 3, 3, 3}, at::kHalf));
-        result.push_back({"fp16", at::kHalf, 4e-3});
+        result.push_back({"fp16", at::kHalf, 5e-3, 1e-2, 5e-3});
     } catch (const c10::Error&) {
     }
     return result;
@@ -70,12 +70,12 @@ TEST_P(DeviceNetworks, faceNetIsTheReferences) {
             Stages stages(reference["stages"][name], true);
             const at::Tensor features = net.forward(bytes(chip, {1, 160, 160, 3}), stages.deviceObserver());
             EXPECT_EQ(stages.seen(), 15u);
-            EXPECT_LT(relative(features, embedding), 1e-5) << name;
+            EXPECT_LT(relative(features, embedding), GetParam().faceNet) << name;
         }
         const at::Tensor together = net.forward(bytes(all, {3, 160, 160, 3}));
-        const double error = relative(together, expected), cosine = 1 - error * error / 2; // of rows of length 1
-        std::printf("FaceNet in %s: cosine 1 - %.2g\n", GetParam().name, 1 - cosine);
-        EXPECT_LT(1 - cosine, GetParam().bound);
+        const double distance = relative(together, expected); // of rows of length 1
+        std::printf("FaceNet in %s: %.2g from the reference\n", GetParam().name, distance);
+        EXPECT_LT(distance, GetParam().faceNet);
         EXPECT_NEAR(together[1].to(at::kDouble).norm().item<double>(), 1, 1e-5);
     });
 }
@@ -92,7 +92,7 @@ TEST_P(DeviceNetworks, fcrnIsTheReferences) {
             if (exact()) EXPECT_EQ(stages.seen(), reference["stages"][name].size());
             const double error = relative(depth, readFloats(test::golden(std::string("fcrn/") + name + ".depth.f32")));
             std::printf("FCRN in %s: relative error %.2g\n", GetParam().name, error);
-            EXPECT_LT(error, exact() ? 1e-4 : GetParam().bound);
+            EXPECT_LT(error, GetParam().fcrn);
         }
     });
 }
@@ -114,7 +114,7 @@ TEST_P(DeviceNetworks, resnet128IsTheReferences) {
         const at::Tensor wanted = at::from_blob(expected.data(), {n, 128}).to(at::kDouble);
         const double worst = (features - wanted).norm(2, 1).max().item<double>();
         std::printf("resnet128 in %s: at most %.2g from the reference\n", GetParam().name, worst);
-        EXPECT_LT(worst, exact() ? 1e-4 : GetParam().bound);
+        EXPECT_LT(worst, GetParam().resnet128);
     });
 }
 

@@ -50,7 +50,7 @@ async function results({ device, rehearsal, verdict }, FaceRecognizer, weights) 
     verdict(`${precision}: faces`, found.length === expected.faces.length, found.length, expected.faces.length)
     if (found.length === expected.faces.length) {
       const away = Math.max(...found.map((face, i) => moved(face, expected.faces[i])))
-      verdict(`${precision}: boxes and landmarks`, away <= bound.pixels, `${figure(away)} pixels`, `at most ${bound.pixels}`)
+      verdict(`${precision}: boxes and landmarks, in widths of the face`, away <= bound.moved, figure(away), `at most ${bound.moved}`)
       const apart = Math.max(...found.map((face, i) => distance(face.features, expected.faces[i].features)))
       verdict(`${precision}: resnet128 from a picture`, apart <= bound.faces, figure(apart), `at most ${bound.faces}`)
     }
