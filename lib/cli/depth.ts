@@ -3,6 +3,7 @@ import * as path from 'node:path';
 import { COLOR_MAPS, type ColorMap } from '../depth/color-map';
 import type { DepthMap, Near } from '../depth/depth-map';
 import { DepthEstimator, type DepthEstimatorOptions } from '../depth/estimator';
+import type { Device } from '../device';
 import { openFrames } from '../depth/frames';
 import { FaissVisionError } from '../error';
 import { decode } from '../image';
@@ -24,7 +25,8 @@ const usage = `faiss-vision depth PHOTO... [options]
   --side-by-side      draw the photo beside it
   --color-map NAME    ${COLOR_MAPS.join(', ')}; default grey
   --near WAY          high or low: which values are near; default as the weights file says
-  --precision NAME    fp32 or bf16; default fp32
+  --device NAME       cpu (default), cuda or cuda:N
+  --precision NAME    fp32 (default) or bf16, and fp16 on a GPU
   --watch SOURCE      a folder of pictures, an MJPEG address (http), a camera's number or a film
                       (these two with the package @u4/opencv4nodejs)
   --json              one line of JSON for each map
@@ -37,6 +39,7 @@ const options = {
   'side-by-side': { type: 'boolean' },
   'color-map': { type: 'string' },
   near: { type: 'string' },
+  device: { type: 'string' },
   precision: { type: 'string' },
   watch: { type: 'string' },
   json: { type: 'boolean' },
@@ -55,6 +58,7 @@ async function run(args: string[], io: Io): Promise<number> {
   const depth = await DepthEstimator.load({
     weights: values.weights,
     ...(values.near === undefined ? {} : { near: values.near as Near }),
+    ...(values.device === undefined ? {} : { device: values.device as Device }),
     ...(values.precision === undefined ? {} : { precision: values.precision as NonNullable<DepthEstimatorOptions['precision']> }),
   });
   try {

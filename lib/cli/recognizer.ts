@@ -1,4 +1,4 @@
-import { FaceRecognizer, type Face, type FaceRecognizerOptions } from '../face';
+import { FaceRecognizer, type Device, type Face, type FaceRecognizerOptions } from '../face';
 import type { Metric } from '../face/evaluation';
 import { numberOf } from './command';
 
@@ -6,6 +6,7 @@ import { numberOf } from './command';
 export const recognizerOptions = {
   model: { type: 'string', default: 'resnet128' },
   weights: { type: 'string' },
+  device: { type: 'string' },
   precision: { type: 'string' },
   'min-face-size': { type: 'string' },
 } as const;
@@ -13,7 +14,8 @@ export const recognizerOptions = {
 export const recognizerUsage = `  --model NAME          resnet128 (default) or facenet
   --weights FILE        another safetensors file of the model's architecture; for facenet also vggface2 (default)
                         or casia-webface, once faiss-vision models fetch has fetched them
-  --precision FORMAT    fp32 or bf16
+  --device NAME         cpu (default), cuda or cuda:N
+  --precision FORMAT    fp32 (default) or bf16, and fp16 on a GPU
   --min-face-size N     the smallest face to look for, in pixels (default 20)`;
 
 /** Options that choose among a photo's faces. */
@@ -28,6 +30,7 @@ export const choiceUsage = `  --max-faces N         at most the N largest faces 
 interface Given {
   model: string;
   weights?: string | undefined;
+  device?: string | undefined;
   precision?: string | undefined;
   'min-face-size'?: string | undefined;
 }
@@ -57,12 +60,13 @@ export class CommandRecognizer {
 
   /** Only what was given is passed on, so that the library's own defaults hold. */
   static async load(given: Given, maxFaces?: number): Promise<CommandRecognizer> {
-    const { model, weights, precision } = given;
+    const { model, weights, device, precision } = given;
     const minFaceSize = numberOf('min-face-size', given['min-face-size'], { from: 6 });
     const recognizer = await FaceRecognizer.load({
       model,
       ...(weights !== undefined && { weights }),
       // load() itself says which ones there are.
+      ...(device !== undefined && { device: device as Device }),
       ...(precision !== undefined && { precision: precision as NonNullable<FaceRecognizerOptions['precision']> }),
       ...(minFaceSize !== undefined && { minFaceSize }),
       ...(maxFaces !== undefined && { maxFaces }),

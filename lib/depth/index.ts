@@ -6,4 +6,5 @@ export type { ColorMap } from './color-map';
 export { convertWeights, type ConvertedWeights, type OnConvert } from '../models/convert-weights';
 export type { ImageInput, RawImage } from '../image';
 export { FaissVisionError } from '../error';
+export type { Device } from '../device';
 export { setThreads } from '../addon';
