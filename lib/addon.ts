@@ -235,7 +235,8 @@ export interface VisionAddon extends CommonAddon {
   FaceRecognizer: new (options: NativeFaceRecognizerOptions) => NativeFaceRecognizer;
   /** Rejects with the reason where networks cannot run there. */
   checkDevice(device: string): Promise<void>;
-  info(): { torch: string; threads: number };
+  /** `cuda`: the CUDA that it was built with; not there in a build without. */
+  info(): { torch: string; threads: number; cuda?: string };
 }
 
 export const visionAddon = lazily<VisionAddon>('vision');

@@ -45,8 +45,8 @@ export interface Info {
   node: string;
   /** FAISS, its instruction set, BLAS and threads, and the file of `ann.node`. */
   search: (SearchInfo & { file: string }) | Unavailable;
-  /** libtorch, its threads, and the file of `vision.node`. */
-  vision: { torch: string; threads: number; file: string } | Unavailable;
+  /** libtorch, the CUDA that it was built for (not there in a build for the processor), its threads, and the file of `vision.node`. */
+  vision: { torch: string; cuda?: string; threads: number; file: string } | Unavailable;
   cuda: CudaInfo;
 }
 

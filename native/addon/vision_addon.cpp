@@ -1,7 +1,12 @@
+#include <string>
+
 #include <ATen/Parallel.h>
 #include <napi.h>
 #include <omp.h>
 #include <torch/version.h>
+#ifdef FAISS_VISION_CUDA
+#include <cuda_runtime_api.h>
+#endif
 
 #include "addon/arguments.h"
 #include "addon/depth_binding.h"
@@ -35,6 +40,9 @@ Napi::Value info(const Napi::CallbackInfo& info) {
     auto object = Napi::Object::New(env);
     object.Set("torch", TORCH_VERSION);
     object.Set("threads", threadCount());
+#ifdef FAISS_VISION_CUDA
+    object.Set("cuda", std::to_string(CUDART_VERSION / 1000) + "." + std::to_string(CUDART_VERSION % 1000 / 10));
+#endif
     return object;
 }
 
