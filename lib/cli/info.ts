@@ -31,7 +31,7 @@ It loads both addons, and starts CUDA where there is a GPU. Exit code 0, also wh
         : [['FAISS', `${search.code}: ${search.reason}`]]),
       ...(isThere(vision)
         ? [
-            ['libtorch', vision.torch],
+            ['libtorch', vision.cuda === undefined ? vision.torch : `${vision.torch} for CUDA ${vision.cuda}`],
             ['', `${count(vision.threads, 'thread')}, ${vision.file}`],
           ]
         : [['libtorch', `${vision.code}: ${vision.reason}`]]),
