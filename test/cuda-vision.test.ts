@@ -45,7 +45,7 @@ describe.skipIf(!asked)(`faces and depth built for CUDA${asked ? '' : ' (skipped
     const code = faces.replace("{ model: 'resnet128' }", "{ model: 'resnet128', device: 'torch', precision: 'fp16' }");
     const [half, full] = [run(code), run(faces)] as { faces: { features: number[] }[] }[];
     const away = Math.hypot(...half!.faces[0]!.features.map((value, i) => value - full!.faces[0]!.features[i]!));
-    expect(away).toBeLessThan(0.05);
+    expect(away).toBeLessThan(0.1);
   }, hour);
 
   it('says why there is no GPU, where there is none', () => {

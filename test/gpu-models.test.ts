@@ -70,13 +70,16 @@ describe('depth', () => {
 
 describe('without a GPU', () => {
   it.skipIf(cuda === undefined)('says why', async () => {
-    for (const load of [FaceRecognizer.load({ model: 'resnet128', device: 'cuda' }), DepthEstimator.load({ weights: 'seeded', device: 'cuda:7', precision: 'fp16' })]) {
-      await expect(load).rejects.toMatchObject({ code: 'ERR_CUDA_UNAVAILABLE', message: expect.stringMatching(/^`device` 'cuda(:7)?' cannot be used: .+/) });
+    for (const load of [
+      () => FaceRecognizer.load({ model: 'resnet128', device: 'cuda' }),
+      () => DepthEstimator.load({ weights: 'seeded', device: 'cuda:7', precision: 'fp16' }),
+    ]) {
+      await expect(load()).rejects.toMatchObject({ code: 'ERR_CUDA_UNAVAILABLE', message: expect.stringMatching(/^`device` 'cuda:[07]' cannot be used: .+/) });
     }
   });
 
   it('takes no other device', async () => {
-    for (const other of ['tpu', 'cuda:', 'cuda:123', 'cuda:-1', 5, null]) {
+    for (const other of ['tpu', 'cuda:', 'cuda:1234', 'cuda:-1', 5, null]) {
       await expect(FaceRecognizer.load({ model: 'resnet128', device: other as never })).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' });
     }
   });
@@ -90,7 +93,7 @@ describe.skipIf(cuda !== undefined)(`on a GPU${cuda === undefined ? '' : ` (skip
     for (const [i, [name, { faces: expected }]] of photos.entries()) {
       if (precision !== 'bf16') expectGolden(found[i]!, expected);
       const [own] = await ours.faces(photo(name), { maxFaces: 1 });
-      if (own) expect(score(own.features, found[i]![0]!.features, 'l2')).toBeLessThan(precision === 'fp32' ? 1e-3 : 0.1);
+      if (own) expect(score(own.features, found[i]![0]!.features, 'l2')).toBeLessThan(precision === 'fp32' ? 1e-3 : 0.25);
     }
     await Promise.all([recognizer.close(), ours.close()]);
   }, 120_000);

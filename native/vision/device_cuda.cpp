@@ -45,7 +45,7 @@ std::string reasonFor(cudaError_t error) {
 
 c10::DeviceIndex indexOf(const std::string& name) {
     std::smatch parts;
-    if (!std::regex_match(name, parts, std::regex("cuda(?::([0-9]{1,2}))?"))) {
+    if (!std::regex_match(name, parts, std::regex("cuda(?::([0-9]{1,3}))?"))) {
         throw Error("ERR_INVALID_ARGUMENT", "`device` must be 'cuda' or 'cuda:N', got '" + name + "'");
     }
     const int index = parts[1].matched ? std::stoi(parts[1]) : 0;
