@@ -22,7 +22,7 @@ const allSteps = [...steps, ...optionalSteps]
  * quiet: tell only about the steps that take long enough to be noticed.
  * json: tell everything on standard error; standard output is the caller's.
  * tests: build the C++ tests as well, and fetch what only tests need.
- * cuda: build ann.node once more, for CUDA, into build-cuda; GPU architectures are FAISS_VISION_CUDA_ARCHITECTURES.
+ * cuda: build both addons once more, for CUDA, into build-cuda and build-cuda-vision; GPU architectures are FAISS_VISION_CUDA_ARCHITECTURES.
  * only: names of the steps to look at; all without it, but for the optional ones.
  * without: names of steps to leave out.
  * published: what of `search` and `vision` to build where this is no clone but an installed package; it has no tests and no
@@ -47,7 +47,7 @@ export async function setup({ quiet = false, json = false, tests = false, cuda =
   let unlock
 
   // Once built for CUDA it is kept up to date: where there is such a build it is the one that is loaded.
-  cuda ||= published === undefined && existsSync(join(projectFolder, 'build-cuda/.setup.json'))
+  cuda ||= published === undefined && ['build-cuda', 'build-cuda-vision'].some((build) => existsSync(join(projectFolder, build, '.setup.json')))
   const wanted = ({ name, forTests, forCuda }) =>
     !without.includes(name) && (only === undefined ? (tests || !forTests) && (cuda || !forCuda) : only.includes(name))
   for (const step of (only === undefined ? steps : allSteps).filter(wanted)) {

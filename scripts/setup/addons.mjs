@@ -141,12 +141,8 @@ function cudaOptions(context) {
   return options
 }
 
-function cudaVisionOptions({ cudaTorch, tests }, stamp) {
-  const options = {
-    FAISS_VISION_CUDA: 'ON',
-    FAISS_VISION_SEARCH: 'OFF',
-    FAISS_VISION_TESTS: tests || stamp?.options?.FAISS_VISION_TESTS === 'ON' ? 'ON' : 'OFF',
-  }
+function cudaVisionOptions({ cudaTorch }) {
+  const options = { FAISS_VISION_CUDA: 'ON', FAISS_VISION_SEARCH: 'OFF' }
   const { torch, toolkit } = cudaTorch ?? {} // without: only this step was asked for, and CMake says what it lacks
   if (torch !== undefined) options.Torch_DIR = torch
   if (toolkit !== undefined) Object.assign(options, { CUDAToolkit_ROOT: toolkit, CUDA_TOOLKIT_ROOT_DIR: toolkit, CMAKE_CUDA_COMPILER: join(toolkit, 'bin/nvcc') })
