@@ -16,13 +16,25 @@ export const sqlite = {
   },
 
   async run(context, progress) {
-    progress.update('npm rebuild better-sqlite3')
     const [command, ...prefix] = npmCommand(context.environment)
-    await run(command, [...prefix, 'rebuild', 'better-sqlite3', '--loglevel=error'], {
-      cwd: context.folder,
-      log: context.log,
-      environment: { ...nodeHeaders(), ...context.environment },
-    })
+    const npm = async (args, environment = context.environment) => {
+      progress.update(`npm ${args.slice(0, 2).join(' ')}`)
+      await run(command, [...prefix, ...args, '--no-audit', '--no-fund', '--loglevel=error'], {
+        cwd: context.folder,
+        log: context.log,
+        environment,
+      })
+    }
+    try {
+      await npm(['rebuild', 'better-sqlite3'], { ...nodeHeaders(), ...context.environment })
+    } catch (error) {
+      // Neither its publisher's build nor, where this Node came without headers, nodejs.org could be reached: npm has them too.
+      if (nodeHeaders().npm_config_nodedir !== undefined) throw error
+      const folder = join(context.cache, `node-headers-${process.versions.node}`)
+      const name = `node-${process.platform}-${process.arch}`
+      await npm(['install', `${name}@${process.versions.node}`, '--no-save', '--ignore-scripts', '--prefix', folder])
+      await npm(['rebuild', 'better-sqlite3'], { ...context.environment, npm_config_nodedir: join(folder, 'node_modules', name) })
+    }
     const still = problem(context.folder)
     if (still !== undefined) throw new SetupError(`npm rebuild left it as it was (${still}); is npm told to ignore scripts?`, { log: context.log })
     return 'better-sqlite3'
