@@ -15,11 +15,38 @@ using products::kRows;
 constexpr size_t kBlockNumbers = size_t{kRows} * kChannels;  // sums of one block and group
 constexpr size_t kLine = 16;                                 // floats of a line of the cache: between what would lie whole pages apart
 constexpr size_t kLargeWeights = 1 << 20;                    // bytes: more do not stay in the second-level cache beside the inputs
-constexpr size_t kSlabChunks = 32;                           // of large weights, so many chunks of a group at a time do
+constexpr size_t kSlab = 32 * kDepth;                        // of large weights, those of so many inputs of a group at a time do
 constexpr int kBlocksTogether = 4;                           // blocks that use them then
 constexpr int64_t kPiecesPerThread = 3;                      // so that a thread which comes late does not keep the others waiting
 
 } // namespace
+
+/// A layer's results (or squares of them) in the order in which they are computed.
+class Convolution::Positions {
+public:
+    /// @param size  of a square
+    Positions(const Convolution& layer, const MapsView& out, int size, int64_t first)
+        : ends_{out.count, (out.height + size - 1) / size, (out.width + size - 1) / size} {
+        if (layer.skips()) std::swap(order_[2], order_[layer.height_ == 1 ? 0 : 1]);
+        for (const size_t axis : order_) {
+            at_[axis] = first % ends_[axis];
+            first /= ends_[axis];
+        }
+    }
+    void next() {
+        for (const size_t axis : order_) {
+            if (++at_[axis] < ends_[axis]) return;
+            at_[axis] = 0;
+        }
+    }
+    int64_t map() const { return at_[0]; }
+    int y() const { return int(at_[1]); }
+    int x() const { return int(at_[2]); }
+
+private:
+    std::array<int64_t, 3> ends_, at_;            // of the maps, their rows and their columns
+    std::array<size_t, 3> order_ = {2, 1, 0};     // the fastest first
+};
 
 Convolution::Scratch::Scratch(const products::Variant* variant) : variant_(variant) {
     if (variant_ != nullptr && variant_->enter != nullptr) variant_->enter();
@@ -64,10 +91,8 @@ void Convolution::gather(const MapsView& in, const MapsView& out, int64_t first,
     // Whole chunks go straight to their places; what straddles chunks is put together first.
     const bool straight = inChannels_ % kDepth == 0;
     const int rowInputs = width_ * inChannels_;
-    const int64_t mapPositions = int64_t{out.height} * out.width;
-    int64_t map = first / mapPositions;
-    int y = int(first % mapPositions / out.width), x = int(first % out.width);
-    for (int r = 0; r < rows; r++) {
+    Positions at(*this, out, 1, first);
+    for (int r = 0; r < rows; r++, at.next()) {
         uint16_t* toHigh = high == nullptr ? nullptr : high + r * kDepth;
         float* row = variant_ == nullptr ? plain + r * panelStep() : scratch.row_.data();
         const auto put = [&](const float* from, int count) {
@@ -87,47 +112,43 @@ void Convolution::gather(const MapsView& in, const MapsView& out, int64_t first,
                 }
             }
         };
-        const int inX = x * geometry_.stride - geometry_.left;
+        const int inX = at.x() * geometry_.stride - geometry_.left;
         for (int ky = 0; ky < height_; ky++) {
-            const int inY = y * geometry_.stride - geometry_.top + ky;
+            const int inY = at.y() * geometry_.stride - geometry_.top + ky;
             if (inY < 0 || inY >= in.height) {
                 put(nullptr, rowInputs);
             } else if (inX >= 0 && inX + width_ <= in.width && in.step == inChannels_) {
-                put(in.at(map, inY, inX), rowInputs);
+                put(in.at(at.map(), inY, inX), rowInputs);
             } else {
-                for (int kx = inX; kx < inX + width_; kx++) put(kx < 0 || kx >= in.width ? nullptr : in.at(map, inY, kx), inChannels_);
+                for (int kx = inX; kx < inX + width_; kx++) put(kx < 0 || kx >= in.width ? nullptr : in.at(at.map(), inY, kx), inChannels_);
             }
         }
         if (variant_ != nullptr && !straight) variant_->take(scratch.row_.data(), int(depth()), toHigh, split_ ? toHigh + whole : nullptr);
-        if (++x == out.width) {
-            x = 0;
-            if (++y == out.height) {
-                y = 0;
-                map++;
-            }
-        }
     }
 }
 
 void Convolution::place(const MapsView& out, const MapsView* add, int64_t first, int rows, Scratch::Places& places) const {
-    const int size = winograd() ? 2 : 1, across = (out.width + size - 1) / size, down = (out.height + size - 1) / size;
-    int64_t map = first / (int64_t{across} * down);
-    int y = int(first / across % down) * size, x = int(first % across) * size;
-    for (int r = 0; r < rows * size * size; r += size * size) {
+    const int size = winograd() ? 2 : 1;
+    Positions at(*this, out, size, first);
+    for (int r = 0; r < rows * size * size; r += size * size, at.next()) {
         for (int i = 0; i < size * size; i++) {
-            const int atY = y + i / 2, atX = x + i % 2;
-            const bool inside = atY < out.height && atX < out.width;
-            places.out[size_t(r + i)] = inside ? out.at(map, atY, atX) : nullptr;
-            if (add != nullptr) places.add[size_t(r + i)] = inside ? add->at(map, atY, atX) : nullptr;
-        }
-        if ((x += size) >= out.width) {
-            x = 0;
-            if ((y += size) >= out.height) {
-                y = 0;
-                map++;
-            }
+            const int y = at.y() * size + i / 2, x = at.x() * size + i % 2;
+            const bool inside = y < out.height && x < out.width;
+            places.out[size_t(r + i)] = inside ? out.at(at.map(), y, x) : nullptr;
+            if (add != nullptr) places.add[size_t(r + i)] = inside ? add->at(at.map(), y, x) : nullptr;
         }
     }
+}
+
+/// Where in the gathered inputs of a block those begin and end that are not zero in every row.
+Convolution::Range Convolution::used(const MapsView& in, const MapsView& out, int64_t first, int rows) const {
+    if (!skips()) return {0, size_t(depth())};
+    const bool across = height_ == 1;
+    const Positions from(*this, out, 1, first), to(*this, out, 1, first + rows - 1);
+    const int length = across ? width_ : height_, zeros = across ? geometry_.left : geometry_.top, size = across ? in.width : in.height;
+    const int begin = std::clamp(zeros - (across ? to.x() : to.y()) * geometry_.stride, 0, length);
+    const int end = std::clamp(zeros + size - (across ? from.x() : from.y()) * geometry_.stride, begin, length);
+    return {size_t(begin) * size_t(inChannels_), size_t(end) * size_t(inChannels_)};
 }
 
 /// The products take so long that what finish() writes to has come into the cache when they are done.
@@ -194,20 +215,20 @@ void Convolution::run(const MapsView& in, const MapsView& out, const MapsView* a
             scratch.round_ = round;
         }
         float* const sums = scratch.sums_.data();
-        const auto multiply = [&](int64_t block, int64_t group, size_t firstChunk, size_t count, float* to) {
-            const uint16_t* const high = scratch.halves() + size_t(block - firstBlock) * whole * (split_ ? 2 : 1) + firstChunk * kRows * kDepth;
-            variant_->multiply({high, split_ ? high + whole : nullptr, rowsOf(block)},
-                               weights_.get() + size_t(group) * groupNumbers + firstChunk * chunk, count, firstChunk > 0, to);
+        // Both begin with chunks.
+        const auto multiply = [&](const uint16_t* high, int rows, const uint16_t* weights, Range range, bool onto, float* to) {
+            high += range.begin * kRows;
+            variant_->multiply({high, split_ ? high + whole : nullptr, rows}, weights + range.begin / kDepth * chunk, range.end - range.begin, onto, to);
         };
         if (!large) {
             const int rows = rowsOf(firstBlock);
+            const Range range = used(in, out, firstBlock * kRows, rows);
             for (int64_t group = firstGroup; group < endGroup; group++) {
                 expect(scratch.places_.front(), rows, int(group));
                 for (size_t i = 0; i < products; i++) {
                     if (variant_ != nullptr) {
-                        const uint16_t* const high = scratch.halves() + i * (whole + 2 * kLine);
-                        variant_->multiply({high, split_ ? high + whole : nullptr, rows}, weights_.get() + (i * size_t(groups) + size_t(group)) * groupNumbers,
-                                           chunks(), false, sums + i * (kBlockNumbers + kLine));
+                        multiply(scratch.halves() + i * (whole + 2 * kLine), rows, weights_.get() + (i * size_t(groups) + size_t(group)) * groupNumbers, range,
+                                 false, sums + i * (kBlockNumbers + kLine));
                     } else {
                         const float* const row = scratch.panel_.data() + i * size_t(panelSize());
                         kernels::convolve(packed_[i], int(group), {&row, panelStep(), rows, sums + i * (kBlockNumbers + kLine), kChannels});
@@ -217,13 +238,15 @@ void Convolution::run(const MapsView& in, const MapsView& out, const MapsView* a
             }
             return;
         }
-        for (size_t first = 0; first < chunks(); first += kSlabChunks) {
-            const size_t count = std::min(kSlabChunks, chunks() - first);
+        const size_t last = size_t(depth());
+        for (size_t first = 0; first < last; first += kSlab) {
+            const Range range = {first, std::min(last, first + kSlab)};
             for (int64_t group = firstGroup; group < endGroup; group++) {
                 for (int64_t block = firstBlock; block < endBlock; block++) {
                     float* const to = sums + size_t(block - firstBlock) * sumsOf + size_t(group - firstGroup) * kBlockNumbers;
-                    multiply(block, group, first, count, to);
-                    if (first + count == chunks()) finish(scratch.places_[size_t(block - firstBlock)], add != nullptr, activated, rowsOf(block), int(group), to);
+                    multiply(scratch.halves() + size_t(block - firstBlock) * whole * (split_ ? 2 : 1), rowsOf(block),
+                             weights_.get() + size_t(group) * groupNumbers, range, first > 0, to);
+                    if (range.end == last) finish(scratch.places_[size_t(block - firstBlock)], add != nullptr, activated, rowsOf(block), int(group), to);
                 }
             }
         }

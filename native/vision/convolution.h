@@ -92,10 +92,18 @@ private:
     /// From the inputs of one product to the next one's.
     int64_t panelSize() const { return products::kRows * panelStep() + 16; }
     size_t chunks() const { return size_t(depth() + products::kDepth - 1) / products::kDepth; }
+    /// Whether results at the edges leave out the products with the zeros beyond: of kernels of one row or column, results in the same
+    /// column or row have them in the same places of the kernel, and are computed together.
+    bool skips() const { return variant_ != nullptr && (height_ == 1) != (width_ == 1) && inChannels_ % products::kDepth == 0; }
+    class Positions;
+    struct Range {
+        size_t begin, end; // begins with a chunk
+    };
     void pack(const std::vector<at::Tensor>& matrices);
     void gather(const MapsView& in, const MapsView& out, int64_t first, int rows, size_t part, Scratch& scratch) const;
     void gatherSquares(const MapsView& in, const MapsView& out, int64_t first, int rows, Scratch& scratch) const;
     void place(const MapsView& out, const MapsView* add, int64_t first, int rows, Scratch::Places& places) const;
+    Range used(const MapsView& in, const MapsView& out, int64_t first, int rows) const;
     void expect(const Scratch::Places& places, int rows, int group) const;
     void finish(const Scratch::Places& places, bool adds, bool activated, int rows, int group, const float* sums) const;
 

@@ -1,5 +1,6 @@
 #include "vision/products.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -60,14 +61,15 @@ BF16 void take(const float* from, int count, uint16_t* high, uint16_t* low) {
 // ---- AVX-512 with bf16: a pair of inputs against that pair's weights of 16 channels ----
 
 template <int Rows>
-BF16 inline void multiplyRows(const uint16_t* inputs, const uint16_t* weights, size_t chunks, bool onto, float* sums) {
+BF16 inline void multiplyRows(const uint16_t* inputs, const uint16_t* weights, size_t depth, bool onto, float* sums) {
     __m512 sum[Rows][2];
     for (int row = 0; row < Rows; row++) {
         sum[row][0] = onto ? _mm512_loadu_ps(sums + row * kChannels) : _mm512_setzero_ps();
         sum[row][1] = onto ? _mm512_loadu_ps(sums + row * kChannels + 16) : _mm512_setzero_ps();
     }
-    for (size_t chunk = 0; chunk < chunks; chunk++, inputs += kRows * kDepth, weights += chunkNumbers(false)) {
-        for (int pair = 0; pair < kDepth / 2; pair++) {
+    for (size_t begin = 0; begin < depth; begin += kDepth, inputs += kRows * kDepth, weights += chunkNumbers(false)) {
+        const int pairs = int(std::min<size_t>(kDepth, depth - begin) + 1) / 2;
+        for (int pair = 0; pair < pairs; pair++) {
             __m512bh w[2];
             std::memcpy(&w[0], weights + pair * 32, 64);
             std::memcpy(&w[1], weights + 512 + pair * 32, 64);
@@ -89,14 +91,14 @@ BF16 inline void multiplyRows(const uint16_t* inputs, const uint16_t* weights, s
     }
 }
 
-BF16 void multiplyAvx512(const Inputs& inputs, const uint16_t* weights, size_t chunks, bool onto, float* sums) {
+BF16 void multiplyAvx512(const Inputs& inputs, const uint16_t* weights, size_t depth, bool onto, float* sums) {
     for (int row = 0; row < inputs.rows; row += 12) {
         const uint16_t* const some = inputs.high + row * kDepth;
         float* const to = sums + row * kChannels;
         const int rest = inputs.rows - row;
-        if (rest > 8) multiplyRows<12>(some, weights, chunks, onto, to);
-        else if (rest > 4) multiplyRows<8>(some, weights, chunks, onto, to);
-        else multiplyRows<4>(some, weights, chunks, onto, to);
+        if (rest > 8) multiplyRows<12>(some, weights, depth, onto, to);
+        else if (rest > 4) multiplyRows<8>(some, weights, depth, onto, to);
+        else multiplyRows<4>(some, weights, depth, onto, to);
     }
 }
 
@@ -112,7 +114,8 @@ constexpr size_t kTile = 512; // numbers of a tile
     _tile_dpbf16ps(0, 4, 6);  \
     _tile_dpbf16ps(1, 4, 7)
 
-AMX void multiplyAmx(const Inputs& inputs, const uint16_t* weights, size_t chunks, bool onto, float* sums) {
+AMX void multiplyAmx(const Inputs& inputs, const uint16_t* weights, size_t depth, bool onto, float* sums) {
+    const size_t chunks = (depth + kDepth - 1) / kDepth;
     const uint16_t *high = inputs.high, *low = inputs.low;
     constexpr size_t step = kChannels * sizeof(float);
     if (onto) {

@@ -30,8 +30,9 @@ struct Variant {
     bool splits;      ///< whether it is the best way to fp32 too
     /// Takes `count` floats of one row apart, to its places in as many chunks as they fill; zeros behind the last. `low` may be null.
     void (*take)(const float* from, int count, uint16_t* high, uint16_t* low);
-    /// sums (kRows x kChannels floats) = inputs x weights over so many chunks, plus what is in them where `onto` says so.
-    void (*multiply)(const Inputs& inputs, const uint16_t* weights, size_t chunks, bool onto, float* sums);
+    /// sums (kRows x kChannels floats) = inputs x weights over the first `depth` of each row, plus what is in them where `onto` says so.
+    /// What is left of the last chunk is zero.
+    void (*multiply)(const Inputs& inputs, const uint16_t* weights, size_t depth, bool onto, float* sums);
     /// Around the calls of multiply() on one thread; null where there is nothing to do.
     void (*enter)();
     void (*leave)();
