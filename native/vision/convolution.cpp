@@ -44,8 +44,8 @@ public:
     int x() const { return int(at_[2]); }
 
 private:
-    std::array<int64_t, 3> ends_, at_;            // of the maps, their rows and their columns
-    std::array<size_t, 3> order_ = {2, 1, 0};     // the fastest first
+    std::array<int64_t, 3> ends_, at_;        // of the maps, their rows and their columns
+    std::array<size_t, 3> order_ = {2, 1, 0}; // the fastest first
 };
 
 Convolution::Scratch::Scratch(const products::Variant* variant) : variant_(variant) {
@@ -59,27 +59,18 @@ Convolution::Scratch::~Scratch() {
 /// Puts the inputs of `rows` squares of 2 x 2 output positions together, in the first row of each of 16 products, in the second, ...
 void Convolution::gatherSquares(const MapsView& in, const MapsView& out, int64_t first, int rows, Scratch& scratch) const {
     const size_t whole = chunks() * kRows * kDepth;
-    const int across = (out.width + 1) / 2, down = (out.height + 1) / 2;
-    for (int r = 0; r < rows; r++) {
-        const int64_t square = first + r, map = square / (int64_t{across} * down);
-        const int inY = int(square / across % down) * 2 - geometry_.top, inX = int(square % across) * 2 - geometry_.left;
+    Positions at(*this, out, 2, first);
+    for (int r = 0; r < rows; r++, at.next()) {
+        const int inY = at.y() * 2 - geometry_.top, inX = at.x() * 2 - geometry_.left;
         const float* from[16];
         for (int y = 0; y < 4; y++) {
             for (int x = 0; x < 4; x++) {
                 const bool inside = inY + y >= 0 && inY + y < in.height && inX + x >= 0 && inX + x < in.width;
-                from[4 * y + x] = inside ? in.at(map, inY + y, inX + x) : scratch.zeros_.data();
+                from[4 * y + x] = inside ? in.at(at.map(), inY + y, inX + x) : scratch.zeros_.data();
             }
         }
-        if (variant_ == nullptr) {
-            kernels::winogradIn({from, inChannels_, scratch.panel_.data() + r * panelStep(), panelSize()});
-            continue;
-        }
-        const ptrdiff_t step = ptrdiff_t(chunks()) * kDepth;
-        kernels::winogradIn({from, inChannels_, scratch.row_.data(), step});
-        for (int i = 0; i < products_; i++) {
-            uint16_t* const to = scratch.halves() + size_t(i) * (whole + 2 * kLine) + r * kDepth;
-            variant_->take(scratch.row_.data() + i * step, inChannels_, to, nullptr);
-        }
+        if (variant_ == nullptr) kernels::winogradIn({from, inChannels_, scratch.panel_.data() + r * panelStep(), panelSize()});
+        else variant_->takeSquare(from, inChannels_, scratch.halves() + r * kDepth, ptrdiff_t(whole + 2 * kLine));
     }
 }
 
@@ -190,7 +181,7 @@ void Convolution::run(const MapsView& in, const MapsView& out, const MapsView* a
     const size_t whole = chunks() * kRows * kDepth, products = size_t(products_);
     if (variant_ != nullptr) {
         scratch.reserveHalves(size_t(together) * products * (whole + 2 * kLine) * (split_ ? 2 : 1));
-        scratch.row_.resize(std::max(scratch.row_.size(), products * chunks() * kDepth + kernels::kSlack));
+        scratch.row_.resize(std::max(scratch.row_.size(), chunks() * kDepth + kernels::kSlack));
     } else {
         scratch.panel_.resize(std::max(scratch.panel_.size(), products * size_t(panelSize()) + kernels::kBlock * size_t(panelStep()) + kernels::kSlack));
     }
@@ -218,7 +209,8 @@ void Convolution::run(const MapsView& in, const MapsView& out, const MapsView* a
         // Both begin with chunks.
         const auto multiply = [&](const uint16_t* high, int rows, const uint16_t* weights, Range range, bool onto, float* to) {
             high += range.begin * kRows;
-            variant_->multiply({high, split_ ? high + whole : nullptr, rows}, weights + range.begin / kDepth * chunk, range.end - range.begin, onto, to);
+            weights += range.begin / kDepth * chunk;
+            variant_->multiply({high, split_ ? high + whole : nullptr, rows}, weights, range.end - range.begin, onto, to);
         };
         if (!large) {
             const int rows = rowsOf(firstBlock);
@@ -227,8 +219,8 @@ void Convolution::run(const MapsView& in, const MapsView& out, const MapsView* a
                 expect(scratch.places_.front(), rows, int(group));
                 for (size_t i = 0; i < products; i++) {
                     if (variant_ != nullptr) {
-                        multiply(scratch.halves() + i * (whole + 2 * kLine), rows, weights_.get() + (i * size_t(groups) + size_t(group)) * groupNumbers, range,
-                                 false, sums + i * (kBlockNumbers + kLine));
+                        const uint16_t* const weights = weights_.get() + (i * size_t(groups) + size_t(group)) * groupNumbers;
+                        multiply(scratch.halves() + i * (whole + 2 * kLine), rows, weights, range, false, sums + i * (kBlockNumbers + kLine));
                     } else {
                         const float* const row = scratch.panel_.data() + i * size_t(panelSize());
                         kernels::convolve(packed_[i], int(group), {&row, panelStep(), rows, sums + i * (kBlockNumbers + kLine), kChannels});

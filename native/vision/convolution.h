@@ -28,6 +28,7 @@ public:
     struct Geometry {
         int stride = 1;
         int top = 0, left = 0; ///< rows and columns of zeros before the first; what the result needs behind the last is zero too
+        bool squares = true;   ///< false: never by squares, as there are too few results for more weights to be worth fewer products
     };
     /// y = scale * (convolution + bias) + offset, per channel.
     struct Affine {

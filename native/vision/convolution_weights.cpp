@@ -20,7 +20,7 @@ using products::kChannels;
 using products::kDepth;
 
 // Of the layers that are computed by squares: channels, and weights of one place of the kernel. More are seldom used often enough.
-constexpr int64_t kLeastWinograd = 10, kMostWinograd = 50'000;
+constexpr int64_t kLeastWinograd = 10, kMostWinograd = 70'000;
 
 std::vector<float> filled(const at::Tensor& values, size_t count, float otherwise) {
     std::vector<float> result(count, otherwise);
@@ -34,7 +34,7 @@ std::vector<float> filled(const at::Tensor& values, size_t count, float otherwis
 /// Fewer products must be worth more than what is around them, on units that are not made for products.
 bool suitsWinograd(const at::Tensor& weight, const Convolution::Geometry& geometry, const products::Variant* variant) {
     const int64_t out = weight.size(0), in = weight.size(1);
-    return weight.size(2) == 3 && weight.size(3) == 3 && geometry.stride == 1 && std::min(in, out) >= kLeastWinograd &&
+    return weight.size(2) == 3 && weight.size(3) == 3 && geometry.stride == 1 && geometry.squares && std::min(in, out) >= kLeastWinograd &&
            in * out <= kMostWinograd && (variant == nullptr || !variant->splits);
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "vision/winograd.h"
+
 #if defined(__x86_64__) && defined(__GNUC__)
 #define FAISS_VISION_X86 1
 #endif
@@ -174,20 +176,12 @@ ALWAYS_INLINE void winogradInAll(const WinogradIn& tile) {
     const float* from[16];
     std::copy_n(tile.from, 16, from);
     for (int c = 0; c < tile.channels; c += Lanes) {
-        V rows[4][4];
-#pragma GCC unroll 4
-        for (int x = 0; x < 4; x++) {
-            const V a = load<V>(from[x] + c), b = load<V>(from[4 + x] + c), d = load<V>(from[8 + x] + c), e = load<V>(from[12 + x] + c);
-            rows[0][x] = a - d, rows[1][x] = b + d, rows[2][x] = d - b, rows[3][x] = b - e;
-        }
-#pragma GCC unroll 4
-        for (int y = 0; y < 4; y++) {
-            float* const to = tile.to + 4 * y * tile.step + c;
-            at<V>(to) = rows[y][0] - rows[y][2];
-            at<V>(to + tile.step) = rows[y][1] + rows[y][2];
-            at<V>(to + 2 * tile.step) = rows[y][2] - rows[y][1];
-            at<V>(to + 3 * tile.step) = rows[y][1] - rows[y][3];
-        }
+        V square[4][4];
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++) square[i / 4][i % 4] = load<V>(from[i] + c);
+        winogradSquare(square);
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++) at<V>(tile.to + i * tile.step + c) = square[i / 4][i % 4];
     }
 }
 

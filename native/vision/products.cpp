@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "amx.h"
+#include "vision/winograd.h"
 
 namespace faiss_vision::products {
 
@@ -55,6 +56,24 @@ BF16 void take(const float* from, int count, uint16_t* high, uint16_t* low) {
             take32(_mm512_maskz_loadu_ps(__mmask16(there), from), _mm512_maskz_loadu_ps(__mmask16(there >> 16), from + 16), high, low);
         }
         if (low != nullptr) low += kRows * kDepth;
+    }
+}
+
+BF16 void takeSquare(const float* const* from, int count, uint16_t* to, ptrdiff_t step) {
+    const float* places[16]; // the compiler must think that a store might change those in memory
+    std::copy_n(from, 16, places);
+    for (int c = 0; c < (count + kDepth - 1) / kDepth * kDepth; c += 16) {
+        const __mmask16 there = __mmask16((1u << std::clamp(count - c, 0, 16)) - 1);
+        __m512 square[4][4];
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++) square[i / 4][i % 4] = _mm512_maskz_loadu_ps(there, places[i] + c);
+        winogradSquare(square);
+        uint16_t* const place = to + c / kDepth * kRows * kDepth + c % kDepth;
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++) {
+            const __m256bh halves = _mm512_cvtneps_pbh(square[i / 4][i % 4]);
+            std::memcpy(place + i * step, &halves, sizeof halves);
+        }
     }
 }
 
@@ -179,8 +198,8 @@ std::vector<Variant> supported() {
     __builtin_cpu_init();
     const bool bf16 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl") && amx::cpuHas(7, 1, 0, 5);
-    if (bf16 && amx::granted(amx::Kind::Bf16)) result.push_back({"amx", true, take, multiplyAmx, amx::enter, amx::leave});
-    if (bf16) result.push_back({"avx512bf16", false, take, multiplyAvx512, nullptr, nullptr});
+    if (bf16 && amx::granted(amx::Kind::Bf16)) result.push_back({"amx", true, take, takeSquare, multiplyAmx, amx::enter, amx::leave});
+    if (bf16) result.push_back({"avx512bf16", false, take, takeSquare, multiplyAvx512, nullptr, nullptr});
     return result;
 }
 

@@ -30,6 +30,9 @@ struct Variant {
     bool splits;      ///< whether it is the best way to fp32 too
     /// Takes `count` floats of one row apart, to its places in as many chunks as they fill; zeros behind the last. `low` may be null.
     void (*take)(const float* from, int count, uint16_t* high, uint16_t* low);
+    /// Takes `count` channels of 16 positions, puts them together as kernels::winogradIn does, and takes those to the places of one row
+    /// of 16 products, `step` numbers from one product to the next.
+    void (*takeSquare)(const float* const* from, int count, uint16_t* to, ptrdiff_t step);
     /// sums (kRows x kChannels floats) = inputs x weights over the first `depth` of each row, plus what is in them where `onto` says so.
     /// What is left of the last chunk is zero.
     void (*multiply)(const Inputs& inputs, const uint16_t* weights, size_t depth, bool onto, float* sums);

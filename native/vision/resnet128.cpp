@@ -21,15 +21,18 @@ Convolution convolution(const Safetensors& weights, const std::string& name, int
     return Convolution(filters, bias, {scale, shift}, at::zeros({out}), geometry, Precision::Fp32, nullptr);
 }
 
-constexpr Convolution::Geometry kSame = {1, 1, 1}, kDown = {2};
+constexpr Convolution::Geometry kDown = {2};
+
+/// The maps of 256 channels have 4 x 4 positions at the most.
+constexpr Convolution::Geometry same(int64_t channels) { return {1, 1, 1, channels < 256}; }
 
 /// The second convolution's activation is the ReLU behind the sum.
 Resnet128::Residual residual(const Safetensors& weights, const std::string& name, int64_t in, int64_t out, Convolution::Geometry first) {
-    return {convolution(weights, name + "/conv1", in, out, 3, first), convolution(weights, name + "/conv2", out, out, 3, kSame)};
+    return {convolution(weights, name + "/conv1", in, out, 3, first), convolution(weights, name + "/conv2", out, out, 3, same(out))};
 }
 
 Resnet128::Residual residual(const Safetensors& weights, const std::string& name, int64_t channels) {
-    return residual(weights, name, channels, channels, kSame);
+    return residual(weights, name, channels, channels, same(channels));
 }
 
 void pixels(const uint8_t* chips, const MapsView& out, Steps::Walk& walk) {
