@@ -1,9 +1,9 @@
 #pragma once
 
-#include <optional>
 #include <vector>
 
 #include "vision/device_convolution.h"
+#include "vision/fcrn_layers.h"
 #include "vision/safetensors.h"
 
 namespace faiss_vision {
@@ -19,14 +19,10 @@ public:
     at::Tensor forward(const at::Tensor& pictures, const DeviceObserver& observer = nullptr) const;
 
 private:
-    using Conv = DeviceConvolution;
-    struct Bottleneck {
-        std::optional<Conv> branch1; // where the input is not carried on as it is
-        Conv a, b, c;
-    };
+    using Layers = FcrnLayers<DeviceConvolution>;
     /// Doubles height and width: the authors' four convolutions of both branches as one, whose results are interleaved.
     struct UpProjection {
-        Conv quarters, conv;
+        DeviceConvolution quarters, conv;
         int64_t out;
     };
     class Loader;
@@ -34,11 +30,11 @@ private:
     explicit DeviceFcrn(const Loader& load);
 
     at::ScalarType type_;
-    Conv conv1_;
-    std::vector<std::vector<Bottleneck>> stages_;
-    Conv layer1_;
+    DeviceConvolution conv1_;
+    std::vector<std::vector<Layers::Bottleneck>> stages_;
+    DeviceConvolution layer1_;
     std::vector<UpProjection> up_;
-    Conv prediction_;
+    DeviceConvolution prediction_;
 };
 
 } // namespace faiss_vision

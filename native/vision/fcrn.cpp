@@ -1,7 +1,5 @@
 #include "vision/fcrn.h"
 
-#include <algorithm>
-#include <array>
 #include <string>
 
 #include <ATen/ops/cat.h>
@@ -11,54 +9,28 @@
 namespace faiss_vision {
 namespace {
 
-constexpr int kSteps = 128;         // room for those of the forward pass
-constexpr double kEpsilon = 0.0001; // of every batch norm
-constexpr std::array<int, 4> kBlocks = {3, 4, 6, 3};
-const std::array<const char*, 4> kUpNames = {"2x", "4x", "8x", "16x"};
+constexpr int kSteps = 128; // room for those of the forward pass
 
 } // namespace
 
-/// Makes layers from the names of the authors' variables.
-class Fcrn::Loader {
+class Fcrn::Loader : public Layers {
 public:
     Loader(const Safetensors& weights, Precision precision)
-        : weights_(weights), precision_(precision), variant_((weights.requireModel("fcrn"), Convolution::choose(precision))) {}
+        : Layers(weights,
+                 [this](const at::Tensor& weight, const at::Tensor& bias, const Convolution::Affine& affine, bool relu, Convolution::Geometry geometry) {
+                     return make(weight, bias, affine, relu ? at::zeros({weight.size(0)}) : at::Tensor(), geometry);
+                 }),
+          precision_(precision), variant_(Convolution::choose(precision)) {}
 
     const products::Variant* variant() const { return variant_; }
 
-    /// @param norm  name of the batch norm behind it, empty for none
-    Convolution convolution(const std::string& name, const std::string& norm, int in, int out, int size, int stride, bool biased, bool relu) const {
-        const int padding = (size - 1) / 2;
-        return Convolution(kernel(name, size, size, in, out), biased ? weights_.tensor(name + "/biases", {out}) : at::Tensor(),
-                           norm.empty() ? Convolution::Affine{} : batchNorm(norm, out), relu ? at::zeros({out}) : at::Tensor(),
-                           {stride, padding, padding}, precision_, variant_);
-    }
-    std::vector<std::vector<Bottleneck>> stages() const {
-        std::vector<std::vector<Bottleneck>> stages;
-        int in = 64;
-        for (int stage = 0; stage < 4; stage++) {
-            const int inner = 64 << stage, out = 4 * inner;
-            stages.emplace_back();
-            for (int i = 0; i < kBlocks[size_t(stage)]; i++, in = out) {
-                const std::string number = std::to_string(stage + 2) + char('a' + i), res = "res" + number + "_branch", bn = "bn" + number + "_branch";
-                const int stride = i == 0 && stage > 0 ? 2 : 1;
-                const auto layer = [&](const char* branch, int from, int to, int size, int by, bool relu) {
-                    return convolution(res + branch, bn + branch, from, to, size, by, false, relu);
-                };
-                stages.back().push_back({std::nullopt, layer("2a", in, inner, 1, stride, true), layer("2b", inner, inner, 3, 1, true),
-                                         layer("2c", inner, out, 1, 1, true)});
-                if (i == 0) stages.back().back().branch1.emplace(layer("1", in, out, 1, stride, false));
-            }
-        }
-        return stages;
-    }
     std::vector<UpProjection> up() const {
         std::vector<UpProjection> result;
         for (int i = 0; i < 4; i++) {
             const int in = 1024 >> i, out = in / 2;
             const std::string name = std::string("layer") + kUpNames[size_t(i)];
             result.push_back({quarter(name, "ConvA", in, out, 3, 3), quarter(name, "ConvB", in, out, 2, 3), quarter(name, "ConvC", in, out, 3, 2),
-                              quarter(name, "ConvD", in, out, 2, 2), convolution(name + "_Conv", name + "_BN", out, out, 3, 1, true, true)});
+                              quarter(name, "ConvD", in, out, 2, 2), upConv(name, out)});
         }
         return result;
     }
@@ -69,23 +41,18 @@ private:
         std::vector<at::Tensor> kernels, biases, scales, offsets;
         for (const char* const branch : {"_br1_", "_br2_"}) {
             kernels.push_back(kernel(name + branch + conv, height, width, in, out));
-            biases.push_back(weights_.tensor(name + branch + conv + "/biases", {out}));
+            biases.push_back(bias(name + branch + conv, out));
             const auto norm = batchNorm(name + branch + "BN", out);
             scales.push_back(norm.scale);
             offsets.push_back(norm.offset);
         }
-        return Convolution(at::cat(kernels), at::cat(biases), {at::cat(scales), at::cat(offsets)}, at::cat({at::zeros({out}), at::ones({out})}),
-                           {1, 1, 1}, precision_, variant_);
+        return make(at::cat(kernels), at::cat(biases), {at::cat(scales), at::cat(offsets)}, at::cat({at::zeros({out}), at::ones({out})}), {1, 1, 1});
     }
-    at::Tensor kernel(const std::string& name, int height, int width, int in, int out) const {
-        return weights_.tensor(name + "/weights", {height, width, in, out}).permute({3, 2, 0, 1});
-    }
-    Convolution::Affine batchNorm(const std::string& name, int channels) const {
-        const auto get = [&](const char* what) { return weights_.tensor(name + what, {channels}); };
-        return Convolution::Affine::batchNorm(get("/mean"), get("/variance"), get("/scale"), get("/offset"), kEpsilon);
+    Convolution make(const at::Tensor& weight, const at::Tensor& bias, const Convolution::Affine& affine, const at::Tensor& slope,
+                     Convolution::Geometry geometry) const {
+        return Convolution(weight, bias, affine, slope, geometry, precision_, variant_);
     }
 
-    const Safetensors& weights_;
     Precision precision_;
     const products::Variant* variant_;
 };
@@ -94,11 +61,11 @@ Fcrn::Fcrn(const Safetensors& weights, Precision precision) : Fcrn(Loader(weight
 
 Fcrn::Fcrn(const Loader& load)
     : variant_(load.variant()),
-      conv1_(load.convolution("conv1", "bn_conv1", 3, 64, 7, 2, true, true)),
+      conv1_(load.conv1()),
       stages_(load.stages()),
-      layer1_(load.convolution("layer1", "layer1_BN", 2048, 1024, 1, 1, true, false)),
+      layer1_(load.layer1()),
       up_(load.up()),
-      prediction_(load.convolution("ConvPred", "", 64, 1, 3, 1, true, true)) {}
+      prediction_(load.prediction()) {}
 
 void Fcrn::forward(const float* pictures, int64_t n, float* depths, const Observer& observer) {
     memory_.rewind();
@@ -139,14 +106,14 @@ void Fcrn::forward(const float* pictures, int64_t n, float* depths, const Observ
         MapsView from = x;
         for (size_t i = 0; i < stages.size(); i++) {
             const Stage& at = stages[i];
-            for (const Bottleneck& block : stages_[i]) {
+            for (const Layers::Bottleneck& block : stages_[i]) {
                 block.a.run(from, at.innerA, nullptr, walk, scratch);
                 block.b.run(at.innerA, at.innerB, nullptr, walk, scratch);
                 if (block.branch1) block.branch1->run(from, at.x, nullptr, walk, scratch);
                 block.c.run(at.innerB, at.x, &at.x, walk, scratch);
                 from = at.x;
             }
-            const std::string name = "res" + std::to_string(i + 2) + char('a' + kBlocks[i] - 1) + "_relu";
+            const std::string name = "res" + std::to_string(i + 2) + char('a' + Layers::kBlocks[i] - 1) + "_relu";
             stage(name, at.x);
         }
         layer1_.run(from, low, nullptr, walk, scratch);
@@ -164,7 +131,7 @@ void Fcrn::forward(const float* pictures, int64_t n, float* depths, const Observ
                 MapsView seen = results[i];
                 seen.data = alone.data;
                 layer.conv.run(first, seen, nullptr, walk, scratch, false);
-                stage(std::string("layer") + kUpNames[i] + "_BN", seen);
+                stage(std::string("layer") + Layers::kUpNames[i] + "_BN", seen);
             }
             layer.conv.run(first, results[i], &second, walk, scratch);
             from = results[i];

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <optional>
 #include <vector>
 
 #include "vision/convolution.h"
+#include "vision/fcrn_layers.h"
 #include "vision/maps.h"
 #include "vision/safetensors.h"
 
@@ -24,10 +24,7 @@ public:
     void forward(const float* pictures, int64_t n, float* depths, const Observer& observer = nullptr);
 
 private:
-    struct Bottleneck {
-        std::optional<Convolution> branch1; // where the input is not carried on as it is
-        Convolution a, b, c;
-    };
+    using Layers = FcrnLayers<Convolution>;
     /// Doubles height and width: four convolutions whose results are interleaved stand for an unpooling with zeros and a 5 x 5
     /// convolution, for both branches at once; the first branch goes on through one more.
     struct UpProjection {
@@ -39,7 +36,7 @@ private:
 
     const products::Variant* variant_;
     Convolution conv1_;
-    std::vector<std::vector<Bottleneck>> stages_;
+    std::vector<std::vector<Layers::Bottleneck>> stages_;
     Convolution layer1_;
     std::vector<UpProjection> up_;
     Convolution prediction_;
