@@ -1,9 +1,7 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { annAddon, visionAddon, type NativeCuda } from './addon';
 import type { SearchInfo } from './ann';
 import { FaissVisionError } from './error';
-import { loadedAddons } from './native';
+import { loadedAddons, packageVersion } from './native';
 
 /** A GPU. */
 export interface CudaDevice {
@@ -40,7 +38,7 @@ export interface Unavailable {
 
 /** What runs here. */
 export interface Info {
-  /** Of this package. */
+  /** Of this package; `'unknown'` where a bundler has put its code into another file. */
   version: string;
   node: string;
   /** FAISS, its instruction set, BLAS and threads, and the file of `ann.node`. */
@@ -52,14 +50,13 @@ export interface Info {
 
 /** Versions, devices and the files that were loaded. It loads both addons, libtorch included, and starts CUDA where there is a GPU. */
 export function info(): Info {
-  const { version } = JSON.parse(readFileSync(join(__dirname, '..', 'package.json'), 'utf8')) as { version: string };
   let cuda: NativeCuda = { devices: [], reason: 'ann.node could not be loaded' };
   const search = ask('ann', () => {
     const addon = annAddon();
     cuda = addon.cuda();
     return addon.info();
   });
-  return { version, node: process.versions.node, search, vision: ask('vision', () => visionAddon().info()), cuda };
+  return { version: packageVersion(), node: process.versions.node, search, vision: ask('vision', () => visionAddon().info()), cuda };
 }
 
 function ask<T extends object>(name: 'ann' | 'vision', question: () => T): (T & { file: string }) | Unavailable {

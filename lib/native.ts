@@ -154,6 +154,11 @@ function manifest(): { version: string } | undefined {
   }
 }
 
+/** Of this package; `'unknown'` where this code was bundled into another file. */
+export function packageVersion(): string {
+  return manifest()?.version ?? 'unknown';
+}
+
 function isInPlace(): boolean {
   return manifest() !== undefined;
 }

@@ -1,6 +1,5 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { packageVersion } from '../native';
 import { type Command, type Io, UsageError, complain, exitCode, isTold } from './command';
 import { convert } from './convert';
 import { depth } from './depth';
@@ -42,11 +41,6 @@ function names(): string {
   return commands.map(({ name }) => name).join(', ');
 }
 
-function version(): string {
-  const { version } = JSON.parse(readFileSync(join(__dirname, '../../package.json'), 'utf8')) as { version: string };
-  return version;
-}
-
 function find(name: string): Command {
   const command = commands.find((each) => each.name === name);
   if (!command) throw new UsageError(`there is no command ${JSON.stringify(name)}; commands are ${names()}`);
@@ -60,7 +54,7 @@ export async function main(args: string[], io: Io): Promise<number> {
   try {
     if (name === undefined) throw new UsageError(`a command is missing; commands are ${names()}`);
     if (name === '--version') {
-      io.stdout.write(`${version()}\n`);
+      io.stdout.write(`${packageVersion()}\n`);
       return exitCode.yes;
     }
     if (name === '--help' || name === '-h' || (name === 'help' && rest.length === 0)) {

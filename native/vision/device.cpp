@@ -9,7 +9,7 @@
 
 #include "error.h"
 
-#ifndef FAISS_VISION_CUDA // else vision/cuda/device.cpp has what a GPU needs
+#ifndef FAISS_VISION_CUDA // else vision/device_cuda.cpp has what a GPU needs
 
 namespace faiss_vision {
 
