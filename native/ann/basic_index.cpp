@@ -2,110 +2,32 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <type_traits>
-#include <typeinfo>
 
-#include <faiss/IndexBinaryFlat.h>
 #include <faiss/IndexBinaryIVF.h>
 #include <faiss/IndexFlat.h>
-#include <faiss/IndexFlatCodes.h>
 #include <faiss/IndexHNSW.h>
 #include <faiss/IndexIDMap.h>
-#include <faiss/IndexIVF.h>
-#include <faiss/IndexIVFFastScan.h>
 #include <faiss/IndexIVFPQR.h>
 #include <faiss/IndexNSG.h>
 #include <faiss/IndexPreTransform.h>
 #include <faiss/IndexRefine.h>
-#include <faiss/impl/IDSelector.h>
-#include <faiss/index_io.h>
 
-#include "ann/checked_file.h"
 #include "ann/flat_file.h"
 #include "ann/faiss_call.h"
 #include "ann/faiss_care.h"
 #include "ann/finite.h"
 #include "ann/huge_pages.h"
-#include "ann/index_check.h"
+#include "ann/index_file.h"
 #include "ann/index_merge.h"
+#include "ann/index_remove.h"
 #include "ann/index_search.h"
 #include "ann/reconstruct.h"
 #include "ann/type_name.h"
 
 namespace faiss_vision {
 namespace {
-
-template <class Index>
-Error unsupported(const Index& index, const std::string& what, const std::string& wayRound) {
-    return Error("ERR_UNSUPPORTED", "an " + typeName(index) + " cannot " + what + ". " + wayRound);
-}
-
-bool notImplemented(const faiss::FaissException& exception) {
-    const std::string text = plainText(exception);
-    return text.find("not implemented") != std::string::npos || text.find("not supported") != std::string::npos ||
-           text.find("not possible") != std::string::npos;
-}
-
-// Counts what would be written: sizes come out exact for every type, at the cost of looking at its fields.
-class CountingWriter : public faiss::IOWriter {
-public:
-    size_t operator()(const void*, size_t size, size_t count) override {
-        bytes += size * count;
-        return count;
-    }
-    size_t bytes = 0;
-};
-
-class ReportingWriter : public faiss::IOWriter {
-public:
-    ReportingWriter(faiss::IOWriter& to, size_t total, const Progress& progress) : to_(to), total_(total), progress_(progress) {}
-    size_t operator()(const void* from, size_t size, size_t count) override {
-        // In pieces, since one vector of FAISS's may be most of the file.
-        const auto* at = static_cast<const uint8_t*>(from);
-        for (size_t left = size * count; left > 0;) {
-            const size_t piece = std::min<size_t>(left, 16 << 20);
-            to_(at, 1, piece);
-            at += piece;
-            left -= piece;
-            written_ += piece;
-            progress_(std::min(0.99, double(written_) / double(total_)));
-        }
-        return count;
-    }
-
-private:
-    faiss::IOWriter& to_;
-    const size_t total_;
-    const Progress& progress_;
-    size_t written_ = 0;
-};
-
-void write(const faiss::Index& index, faiss::IOWriter& writer) { faiss::write_index(&index, &writer); }
-void write(const faiss::IndexBinary& index, faiss::IOWriter& writer) { faiss::write_index_binary(&index, &writer); }
-
-template <class Faiss>
-std::unique_ptr<Faiss> parse(const CheckedFile& file, const std::string& name) {
-    constexpr bool floats = std::is_same_v<Faiss, faiss::Index>;
-    int flags = 0;
-    if (!file.hasTrailer()) {
-        const IndexNeeds needs = checkIndexBytes(file.indexData(), file.indexSize(), floats ? IndexKind::Float : IndexKind::Binary, name);
-        // A few bytes can ask for large tables, which only make searches faster.
-        if (needs.tableBytes > file.indexSize()) flags = faiss::IO_FLAG_SKIP_PRECOMPUTE_TABLE;
-    }
-    auto reader = file.reader();
-    try {
-        std::unique_ptr<Faiss> index;
-        if constexpr (floats) index.reset(faiss::read_index(&reader, flags));
-        else index.reset(faiss::read_index_binary(&reader, flags));
-        mendLoaded(*index);
-        if constexpr (floats) checkUsable(*index);
-        return index;
-    } catch (const faiss::FaissException& exception) {
-        throw Error("ERR_INDEX_CORRUPT", name + " cannot be read by FAISS: " + plainText(exception));
-    }
-}
 
 /// Lets flat indexes search by bounds, inside an IDMap or behind a transform too.
 std::unique_ptr<faiss::Index> withBounds(std::unique_ptr<faiss::Index> index, Exact exact) {
@@ -128,22 +50,6 @@ size_t copyBytes(const faiss::Index& index) {
 }
 size_t copyBytes(const faiss::IndexBinary&) { return 0; }
 
-/// The index as it is written to a file.
-template <class Faiss>
-class Writable {
-public:
-    explicit Writable(const Faiss& index) : index_(index) {}
-    const Faiss& index() const { return index_; }
-
-private:
-    const Faiss& index_;
-};
-template <>
-class Writable<faiss::Index> : public CpuForm {
-public:
-    using CpuForm::CpuForm;
-};
-
 /// Whether training changes what vectors are encoded as.
 bool encodes(const faiss::Index& index) {
     if (const auto* const gpu = gpuPart(index)) return gpu->lists() > 0;
@@ -165,47 +71,6 @@ bool builtAtOnce(const faiss::Index& index) {
     return dynamic_cast<const faiss::IndexNSG*>(&index) != nullptr;
 }
 bool builtAtOnce(const faiss::IndexBinary&) { return false; }
-
-const char* const kRemoveWayRound = "Leave them out of searches with `filter: { leaveOut: ids }`, or build a new index without them";
-
-size_t removeFrom(faiss::Index& index, const faiss::IDSelector& selector) {
-    if (const auto* const map = dynamic_cast<const faiss::IndexIDMap*>(&index)) {
-        // What is inside must close the gaps, or the map's positions are no longer its own.
-        if (dynamic_cast<const faiss::IndexFlatCodes*>(map->index) == nullptr) {
-            const bool ivf = dynamic_cast<const faiss::IndexIVF*>(map->index) != nullptr;
-            throw unsupported(*map->index, "remove vectors inside an IDMap", ivf ? "An IVF keeps ids by itself: build it without IDMap" : kRemoveWayRound);
-        }
-    }
-    if (auto* const transform = dynamic_cast<faiss::IndexPreTransform*>(&index)) {
-        const size_t removed = removeFrom(*transform->index, selector);
-        transform->ntotal = transform->index->ntotal;
-        return removed;
-    }
-    try {
-        // An IVFPQR finds its second codes by position, and fast scan's lists end the process.
-        if (dynamic_cast<faiss::IndexIVFPQR*>(&index) != nullptr || dynamic_cast<faiss::IndexIVFFastScan*>(&index) != nullptr) {
-            throw unsupported(index, "remove vectors", kRemoveWayRound);
-        }
-        return index.remove_ids(selector);
-    } catch (const faiss::FaissException& exception) {
-        if (!notImplemented(exception)) throw;
-        throw unsupported(index, "remove vectors", kRemoveWayRound);
-    }
-}
-
-size_t removeFrom(faiss::IndexBinary& index, const faiss::IDSelector& selector) {
-    if (const auto* const map = dynamic_cast<const faiss::IndexBinaryIDMap*>(&index)) {
-        if (dynamic_cast<const faiss::IndexBinaryFlat*>(map->index) == nullptr) {
-            throw unsupported(*map->index, "remove vectors inside an IDMap", "An IVF keeps ids by itself: build it without IDMap");
-        }
-    }
-    try {
-        return index.remove_ids(selector);
-    } catch (const faiss::FaissException& exception) {
-        if (!notImplemented(exception)) throw;
-        throw unsupported(index, "remove vectors", "Ask for more neighbours and leave them out, or build a new index without them");
-    }
-}
 
 } // namespace
 
@@ -252,9 +117,7 @@ template <class V>
 IndexDescription BasicIndex<V>::describe() const {
     size_t total;
     try {
-        CountingWriter counter;
-        write(*index_, counter);
-        total = counter.bytes + copyBytes(*index_);
+        total = writtenBytes(*index_) + copyBytes(*index_);
     } catch (const faiss::FaissException&) { // no file format for this type
         total = bytes();
     }
@@ -423,7 +286,7 @@ template <class V>
 int64_t BasicIndex<V>::remove(int64_t n, const int64_t* ids) {
     requireCpu("remove vectors");
     const IdFilter selector = IdFilter::list(std::vector<int64_t>(ids, ids + n), true);
-    return int64_t(faissCall("remove from", *index_, [&] { return removeFrom(*index_, selector); }));
+    return int64_t(faissCall("remove from", *index_, [&] { return removeIds(*index_, selector); }));
 }
 
 template <class V>
@@ -490,26 +353,12 @@ void BasicIndex<V>::moveTo(const std::optional<GpuPlacement>& placement) {
 
 template <class V>
 void BasicIndex<V>::save(const std::string& path, const Progress& progress) const {
-    checkWritable(*index_);
-    const Writable<Faiss> writable(*index_);
-    const Faiss& index = writable.index();
-    CheckedFile::write(path, {}, [&](faiss::IOWriter& writer) {
-        faissCall("write", index, [&] {
-            if (!progress) return write(index, writer);
-            CountingWriter counter;
-            write(index, counter);
-            ReportingWriter reporting(writer, counter.bytes, progress);
-            write(index, reporting);
-        });
-    });
-    if (progress) progress(1);
+    saveIndex(*index_, path, progress);
 }
 
 template <class V>
 std::vector<uint8_t> BasicIndex<V>::toBytes() const {
-    checkWritable(*index_);
-    const Writable<Faiss> writable(*index_);
-    return CheckedFile::toBytes({}, [&](faiss::IOWriter& writer) { faissCall("write", writable.index(), [&] { write(writable.index(), writer); }); });
+    return indexToBytes(*index_);
 }
 
 template <class V>
@@ -517,13 +366,13 @@ BasicIndex<V> BasicIndex<V>::load(const std::string& path, Exact exact) {
     if constexpr (std::is_same_v<Component, float>) {
         if (auto flat = loadFlat(path, exact)) return BasicIndex(std::move(flat), exact);
     }
-    return BasicIndex(parse<Faiss>(CheckedFile(path, CheckedFile::Foreign::Allowed), path), exact);
+    return BasicIndex(parseIndex<Faiss>(CheckedFile(path, CheckedFile::Foreign::Allowed), path), exact);
 }
 
 template <class V>
 BasicIndex<V> BasicIndex<V>::fromBytes(const uint8_t* bytes, size_t size) {
     const std::string name = "`bytes`";
-    return BasicIndex(parse<Faiss>(CheckedFile(std::vector<uint8_t>(bytes, bytes + size), name, CheckedFile::Foreign::Allowed), name));
+    return BasicIndex(parseIndex<Faiss>(CheckedFile(std::vector<uint8_t>(bytes, bytes + size), name, CheckedFile::Foreign::Allowed), name));
 }
 
 template class BasicIndex<FloatVectors>;

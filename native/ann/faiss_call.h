@@ -35,4 +35,17 @@ auto faissCall(const char* what, const Index& index, Call call) -> decltype(call
     }
 }
 
+/// Whether FAISS says that a type cannot do this at all.
+inline bool notImplemented(const faiss::FaissException& exception) {
+    const std::string text = plainText(exception);
+    return text.find("not implemented") != std::string::npos || text.find("not supported") != std::string::npos ||
+           text.find("not possible") != std::string::npos;
+}
+
+/// What a type cannot do, and how to do without.
+template <class Index>
+Error unsupported(const Index& index, const std::string& what, const std::string& wayRound) {
+    return Error("ERR_UNSUPPORTED", "an " + typeName(index) + " cannot " + what + ". " + wayRound);
+}
+
 } // namespace faiss_vision
