@@ -117,15 +117,6 @@ void writeWithTrailer(HashingWriter& writer, const std::vector<uint8_t>& extra, 
     writer.flush();
 }
 
-class CountingWriter : public faiss::IOWriter {
-public:
-    size_t operator()(const void*, size_t size, size_t count) override {
-        bytes += size * count;
-        return count;
-    }
-    size_t bytes = 0;
-};
-
 // Removes the temporary file unless it got its final name.
 class Temporary {
 public:

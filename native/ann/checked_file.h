@@ -11,6 +11,16 @@
 
 namespace faiss_vision {
 
+/// How many bytes FAISS writes.
+class CountingWriter : public faiss::IOWriter {
+public:
+    size_t operator()(const void*, size_t size, size_t count) override {
+        bytes += size * count;
+        return count;
+    }
+    size_t bytes = 0;
+};
+
 /// A FAISS index file with a trailer that FAISS does not read: extra bytes of ours, lengths and a checksum (XXH3)
 /// over all of it. Whatever was cut or changed is refused before FAISS parses a byte.
 ///

@@ -13,15 +13,6 @@
 namespace faiss_vision {
 namespace {
 
-class CountingWriter : public faiss::IOWriter {
-public:
-    size_t operator()(const void*, size_t size, size_t count) override {
-        bytes += size * count;
-        return count;
-    }
-    size_t bytes = 0;
-};
-
 class ReportingWriter : public faiss::IOWriter {
 public:
     ReportingWriter(faiss::IOWriter& to, size_t total, const Progress& progress) : to_(to), total_(total), progress_(progress) {}
