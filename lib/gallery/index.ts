@@ -1,18 +1,18 @@
-export {
-  Gallery,
-  type Identified,
-  type EnrollFeaturesOptions,
-  type Enrollment,
-  type EnrollPhotoOptions,
-  type GalleryDescription,
-  type GalleryListOptions,
-  type GalleryOptions,
-  type Identification,
-  type IdentifyOptions,
-  type RefusedPhoto,
-  type Verification,
-  type VerifyOptions,
-} from './gallery';
+export { Gallery } from './gallery';
+export type {
+  EnrollFeaturesOptions,
+  Enrollment,
+  EnrollPhotoOptions,
+  GalleryDescription,
+  GalleryListOptions,
+  GalleryOptions,
+  Identification,
+  Identified,
+  IdentifyOptions,
+  RefusedPhoto,
+  Verification,
+  VerifyOptions,
+} from './options';
 export { FaceQualityError, type MeasuredQuality, type Quality } from './quality';
 export type { GalleryRecognizer } from './recognizer';
 export type { Reembedded, ReembedOptions } from './reembed';
