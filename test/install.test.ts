@@ -129,7 +129,9 @@ describe('an installed copy', () => {
     expect(run([SEARCH], haswell)).toBe(run([SEARCH]));
   });
 
-  it.skipIf(process.getuid?.() !== 0)('says so on a processor without AVX2', () => {
+  // Not in every container, nor in a chroot.
+  const mayMount = spawnSync('/usr/bin/unshare', ['--mount', '/bin/true']).status === 0;
+  it.skipIf(!mayMount)('says so on a processor without AVX2', () => {
     writeFileSync(join(trial, 'cpuinfo'), 'processor\t: 0\nflags\t\t: fpu sse sse2 ssse3 sse4_1 sse4_2 popcnt\n');
     const command = ['/usr/bin/unshare', '--mount', '/bin/sh', '-c', '/bin/mount --bind "$0" /proc/cpuinfo && exec "$@"', join(trial, 'cpuinfo'), process.execPath];
     const code = `try { require('faiss-vision/ann').searchInfo() } catch ({ code, message }) { console.log(code, message) }`;
