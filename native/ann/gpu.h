@@ -33,6 +33,8 @@ public:
     virtual int64_t nprobe() const = 0;
     virtual void setNprobe(int64_t nprobe) = 0;
     virtual int64_t largestNprobe() const = 0;
+    /// Whether `add` and `search` take vectors that lie in this GPU's memory.
+    virtual bool readsFrom(int gpu) const = 0;
 
 protected:
     using faiss::Index::Index;

@@ -2,7 +2,9 @@
 // scripts/gpu-check tests where there is one; here an index on the processor stands where it would.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <memory>
+#include <stdexcept>
 
 #include <faiss/IndexFlat.h>
 #include <faiss/IndexIDMap.h>
@@ -13,6 +15,7 @@
 #include <gtest/gtest.h>
 
 #include "ann/basic_index.h"
+#include "ann/moved_index.h"
 #include "ann/type_name.h"
 #include "error.h"
 
@@ -21,45 +24,79 @@ namespace {
 
 constexpr int kDimension = 8;
 
-class Elsewhere : public GpuIndex {
+class Elsewhere : public MovedIndex {
 public:
-    explicit Elsewhere(const faiss::Index& index)
-        : GpuIndex(index.d, index.metric_type), type_(typeName(index)), index_(faiss::clone_index(&index)) {
+    explicit Elsewhere(const faiss::Index& index) : MovedIndex(index.d, index.metric_type), type_(typeName(index)) {
         placement_.devices = {1};
-        adopt();
+        if (const auto* const ivf = dynamic_cast<const faiss::IndexIVF*>(&index)) lists_ = int64_t(ivf->nlist);
+        moveThere(index);
     }
     const GpuPlacement& placement() const override { return placement_; }
     const std::string& cpuType() const override { return type_; }
-    std::unique_ptr<faiss::Index> toCpu() const override { return std::unique_ptr<faiss::Index>(faiss::clone_index(index_.get())); }
-    int64_t lists() const override { return ivf() == nullptr ? 0 : int64_t(ivf()->nlist); }
-    int64_t nprobe() const override { return int64_t(ivf()->nprobe); }
-    void setNprobe(int64_t nprobe) override { ivf()->nprobe = size_t(nprobe); }
+    std::unique_ptr<faiss::Index> toCpu() const override { return read(placed(), nullptr); }
+    int64_t lists() const override { return lists_; }
+    int64_t nprobe() const override { return int64_t(ivf(placed()).nprobe); }
+    void setNprobe(int64_t nprobe) override { ivf(placed()).nprobe = size_t(nprobe); }
     int64_t largestNprobe() const override { return lists(); }
+    bool readsFrom(int gpu) const override { return gpu == 1 && settled(); }
     void train(int64_t n, const float* x) override {
-        index_->train(n, x);
-        adopt();
+        changing([&](faiss::Index& placed, const Extent&) {
+            if (failures.training-- > 0) {
+                if (lists_ > 0) ivf(placed).quantizer->add(lists_, x); // as FAISS does where its second step fails
+                throw std::runtime_error("training");
+            }
+            placed.train(n, x);
+        });
     }
     void add(int64_t n, const float* x) override {
-        index_->add(n, x);
-        adopt();
+        changing([&](faiss::Index& placed, const Extent&) {
+            if (failures.adding-- > 0) {
+                placed.add(n / 2, x);
+                throw std::runtime_error("adding");
+            }
+            placed.add(n, x);
+        });
     }
     void search(int64_t n, const float* x, int64_t k, float* distances, int64_t* labels, const faiss::SearchParameters*) const override {
-        index_->search(n, x, k, distances, labels);
+        placed().search(n, x, k, distances, labels);
     }
     void reset() override {
-        index_->reset();
-        adopt();
+        changing([](faiss::Index& placed, const Extent&) { placed.reset(); });
     }
 
+    /// How often each is to fail from now on.
+    mutable struct {
+        int placing = 0, reading = 0, adding = 0, training = 0;
+    } failures;
+
 private:
-    faiss::IndexIVF* ivf() const { return dynamic_cast<faiss::IndexIVF*>(index_.get()); }
-    void adopt() {
-        ntotal = index_->ntotal;
-        is_trained = index_->is_trained;
+    static faiss::IndexIVF& ivf(faiss::Index& index) { return dynamic_cast<faiss::IndexIVF&>(index); }
+
+    std::unique_ptr<faiss::Index> place(const faiss::Index& cpu) const override {
+        if (failures.placing-- > 0) throw std::runtime_error("placing");
+        return std::unique_ptr<faiss::Index>(faiss::clone_index(&cpu));
     }
+    std::unique_ptr<faiss::Index> read(faiss::Index& placed, const Extent* extent) const override {
+        if (failures.reading-- > 0) throw std::runtime_error("reading");
+        std::unique_ptr<faiss::Index> copy(faiss::clone_index(&placed));
+        if (extent == nullptr) return copy;
+        copy->ntotal = extent->total;
+        if (lists_ == 0) dynamic_cast<faiss::IndexFlat&>(*copy).codes.resize(size_t(extent->total) * sizeof(float) * kDimension);
+        for (int64_t list = 0; list < lists_; list++) ivf(*copy).invlists->resize(size_t(list), size_t(extent->lists[0][size_t(list)]));
+        return copy;
+    }
+    Extent extentOf(faiss::Index& placed) const override {
+        Extent extent{placed.ntotal, {}};
+        if (lists_ == 0 || !placed.is_trained) return extent;
+        extent.lists.emplace_back();
+        for (int64_t list = 0; list < lists_; list++) extent.lists[0].push_back(int(ivf(placed).invlists->list_size(size_t(list))));
+        return extent;
+    }
+    void forget(faiss::Index& placed) const override { ivf(placed).quantizer->reset(); }
+
     GpuPlacement placement_;
     std::string type_;
-    std::unique_ptr<faiss::Index> index_;
+    int64_t lists_ = 0;
 };
 
 std::vector<float> numbers(int64_t n, int seed) {
@@ -122,6 +159,35 @@ protected:
         std::vector<int64_t> labels(5 * 4);
         index.search(5, numbers(5, 2).data(), 4, distances.data(), labels.data(), options);
         return labels;
+    }
+
+    std::vector<int64_t> found(const faiss::Index& index) const {
+        std::vector<float> distances(5 * 4);
+        std::vector<int64_t> labels(5 * 4);
+        index.search(5, numbers(5, 2).data(), 4, distances.data(), labels.data());
+        return labels;
+    }
+    /// Not wrapped, with the first hundred vectors.
+    std::unique_ptr<Elsewhere> bare() const {
+        faiss::IndexFlatL2 flat(kDimension);
+        if (GetParam()) {
+            flat.add(100, x.data());
+            return std::make_unique<Elsewhere>(flat);
+        }
+        faiss::IndexIVFFlat ivf(&flat, kDimension, 4);
+        ivf.train(200, x.data());
+        ivf.add(100, x.data());
+        return std::make_unique<Elsewhere>(ivf);
+    }
+    /// Its next additions are of the second hundred.
+    void add(Elsewhere& index) const { index.add(100, x.data() + 100 * kDimension); }
+    std::string failureOf(const std::function<void()>& call) const {
+        try {
+            call();
+        } catch (const std::runtime_error& error) {
+            return error.what();
+        }
+        return "";
     }
 
     std::vector<float> x;
@@ -197,6 +263,69 @@ TEST_P(Gpu, HasItsParameters) {
     all.parameters = {{"nprobe", 4}};
     EXPECT_EQ(found(*there, all), found(*here, all));
     EXPECT_EQ(there->parameter("nprobe"), 3);
+}
+
+TEST_P(Gpu, IsWholeAfterAChangeThatFailed) {
+    const auto index = bare();
+    const auto before = found(*index);
+    index->failures.adding = 1;
+    EXPECT_EQ(failureOf([&] { add(*index); }), "adding");
+    EXPECT_EQ(index->ntotal, 100);
+    EXPECT_EQ(found(*index), before);
+    EXPECT_TRUE(index->readsFrom(1));
+    add(*index);
+    EXPECT_EQ(index->ntotal, 200);
+    EXPECT_NE(found(*index), before);
+}
+
+TEST_P(Gpu, WaitsOnTheProcessorWhereThereIsNoRoom) {
+    const auto index = bare();
+    const auto before = found(*index);
+    index->failures.adding = 1;
+    index->failures.placing = 2;
+    EXPECT_EQ(failureOf([&] { add(*index); }), "adding");
+    EXPECT_FALSE(index->readsFrom(1));
+    EXPECT_EQ(found(*index), before);
+    add(*index); // there is still no room
+    EXPECT_FALSE(index->readsFrom(1));
+    EXPECT_EQ(index->ntotal, 200);
+    index->reset();
+    EXPECT_TRUE(index->readsFrom(1));
+    EXPECT_EQ(index->ntotal, 0);
+}
+
+TEST_P(Gpu, TellsTheFirstErrorAndMendsItselfLater) {
+    const auto index = bare();
+    const auto before = found(*index);
+    index->failures.adding = 1;
+    index->failures.reading = 3;
+    EXPECT_EQ(failureOf([&] { add(*index); }), "adding");
+    EXPECT_EQ(index->ntotal, 100);
+    EXPECT_FALSE(index->readsFrom(1));
+    // What it holds cannot be told from what it should, so nothing is answered, and nothing added.
+    EXPECT_EQ(failureOf([&] { found(*index); }), "reading");
+    EXPECT_EQ(failureOf([&] { add(*index); }), "reading");
+    EXPECT_EQ(index->ntotal, 100);
+    EXPECT_EQ(found(*index), before);
+    EXPECT_TRUE(index->readsFrom(1));
+    add(*index);
+    EXPECT_EQ(index->ntotal, 200);
+}
+
+TEST_P(Gpu, LearnsFromTheBeginningAfterATrainingThatFailed) {
+    if (GetParam()) GTEST_SKIP() << "a flat index learns nothing";
+    faiss::IndexFlatL2 quantizer(kDimension);
+    const auto index = std::make_unique<Elsewhere>(faiss::IndexIVFFlat(&quantizer, kDimension, 4));
+    index->failures.training = 1;
+    EXPECT_EQ(failureOf([&] { index->train(100, numbers(100, 9).data()); }), "training");
+    EXPECT_FALSE(index->is_trained);
+    index->train(200, x.data());
+    index->add(200, x.data());
+    faiss::IndexFlatL2 own(kDimension);
+    faiss::IndexIVFFlat expected(&own, kDimension, 4);
+    expected.train(200, x.data());
+    expected.add(200, x.data());
+    EXPECT_EQ(found(*index), found(expected));
 }
 
 } // namespace

@@ -16,9 +16,11 @@
 #include <faiss/gpu/GpuIndexFlat.h>
 #include <faiss/gpu/GpuIndexIVF.h>
 #include <faiss/gpu/impl/IndexUtils.h>
+#include <faiss/gpu/utils/DeviceUtils.h>
 
 #include "ann/cuda/device.h"
 #include "ann/faiss_call.h"
+#include "ann/moved_index.h"
 #include "ann/type_name.h"
 #include "error.h"
 
@@ -59,10 +61,10 @@ void appendFlat(const faiss::Index& from, int64_t n, faiss::IndexFlat& to) {
     to.ntotal = before + n;
 }
 
-class CudaIndex final : public GpuIndex {
+class CudaIndex final : public MovedIndex {
 public:
     CudaIndex(const faiss::Index& index, const GpuPlacement& placement)
-        : GpuIndex(index.d, index.metric_type), placement_(placement), type_(typeName(index)),
+        : MovedIndex(index.d, index.metric_type), placement_(placement), type_(typeName(index)),
           half_(dynamic_cast<const faiss::IndexScalarQuantizer*>(&index) != nullptr) {
         metric_arg = index.metric_arg;
         codeSize_ = index.sa_code_size();
@@ -74,16 +76,15 @@ public:
         std::sort(inOrder_.begin(), inOrder_.end());
         Locked locked(*this);
         try {
-            gpu_ = clone(index);
+            moveThere(index);
         } catch (const faiss::FaissException& exception) {
             throw Error("ERR_UNSUPPORTED", "an " + type_ + " like this stays on the CPU: " + plainText(exception));
         }
-        adopt();
     }
 
     ~CudaIndex() override {
         Locked locked(*this);
-        gpu_.reset();
+        leave();
     }
 
     const GpuPlacement& placement() const override { return placement_; }
@@ -92,51 +93,42 @@ public:
     size_t sa_code_size() const override { return codeSize_; }
 
     int64_t nprobe() const override {
-        const faiss::Index* const part = partsOf(*gpu_).front();
+        const faiss::Index* const part = partsOf(placed()).front();
         if (const auto* const cpu = dynamic_cast<const faiss::IndexIVF*>(part)) return int64_t(cpu->nprobe);
         const auto* const ivf = dynamic_cast<const faiss::gpu::GpuIndexIVF*>(part);
         return ivf == nullptr ? 0 : ivf->getNumProbes();
     }
     void setNprobe(int64_t nprobe) override {
-        for (faiss::Index* const part : partsOf(*gpu_)) {
+        for (faiss::Index* const part : partsOf(placed())) {
             if (auto* const cpu = dynamic_cast<faiss::IndexIVF*>(part)) cpu->nprobe = size_t(nprobe);
             if (auto* const ivf = dynamic_cast<faiss::gpu::GpuIndexIVF*>(part)) ivf->setNumProbes(int(nprobe));
         }
     }
     int64_t largestNprobe() const override { return std::min<int64_t>(lists_, faiss::gpu::getMaxKSelection()); }
 
+    bool readsFrom(int gpu) const override { return settled() && placement_.devices == std::vector<int>{gpu}; }
+
     void train(int64_t n, const float* x) override {
         if (lists_ == 0) return; // nothing to learn
-        changing("train", [&] {
-            if (placement_.devices.size() == 1) return gpu_->train(n, x);
+        changed("train", [&](faiss::Index& placed, const Extent&) {
+            if (placement_.devices.size() == 1) return placed.train(n, x);
             // Each of several would learn something of its own: one learns for all.
-            const auto one = cloneTo(*devices_.front(), *cpuForm(*gpu_));
+            const auto one = cloneTo(*devices_.front(), *read(placed, nullptr));
             one->train(n, x);
-            gpu_ = clone(*cpuForm(*one));
+            if (!replaceBy(read(*one, nullptr))) throw CudaOutOfMemory();
         });
     }
 
-    void add(int64_t n, const float* x) override {
-        changing("add vectors", [&] {
-            if (placement_.shards && lists_ == 0 && ntotal > 0) {
-                // FAISS's shards number the vectors of each by position, so they are dealt out anew.
-                auto cpu = cpuForm(*gpu_);
-                cpu->add(n, x);
-                if (!replaceBy(std::move(cpu))) throw CudaOutOfMemory();
-            } else {
-                gpu_->add(n, x);
-            }
-        });
-    }
+    void add(int64_t n, const float* x) override { addWith(n, x, nullptr); }
 
     void add_with_ids(int64_t n, const float* x, const int64_t* ids) override {
         // The words by which BasicIndex knows that the type keeps none.
         FAISS_THROW_IF_NOT_MSG(lists_ > 0, "add_with_ids not implemented for this type of index");
-        changing("add vectors", [&] { gpu_->add_with_ids(n, x, ids); });
+        addWith(n, x, ids);
     }
 
     void reset() override {
-        changing("reset", [&] { gpu_->reset(); });
+        changed("reset", [](faiss::Index& placed, const Extent&) { placed.reset(); });
     }
 
     void search(int64_t n, const float* x, int64_t k, float* distances, int64_t* labels, const faiss::SearchParameters* params) const override {
@@ -150,16 +142,18 @@ public:
         }
         Locked locked(*this);
         cudaCall("search", placement_.devices, [&] {
-            const size_t input = size_t(n) * size_t(d) * sizeof(float);
+            faiss::Index& index = placed();
+            const bool there = faiss::gpu::getDeviceForAddress(x) >= 0;
+            const size_t input = there ? 0 : size_t(n) * size_t(d) * sizeof(float);
             const size_t results = size_t(n) * size_t(k);
             // Labels first: they must lie at multiples of eight.
             char* const staging = static_cast<char*>(devices_.front()->pageLocked(results * (sizeof(int64_t) + sizeof(float)) + input));
-            if (staging == nullptr) return gpu_->search(n, x, k, distances, labels); // large: FAISS goes through it in pieces
+            if (staging == nullptr) return index.search(n, x, k, distances, labels); // large: FAISS goes through it in pieces
             auto* const stagedLabels = reinterpret_cast<int64_t*>(staging);
             auto* const stagedDistances = reinterpret_cast<float*>(stagedLabels + results);
             float* const staged = stagedDistances + results;
-            std::memcpy(staged, x, input);
-            gpu_->search(n, staged, k, stagedDistances, stagedLabels);
+            if (!there) std::memcpy(staged, x, input);
+            index.search(n, there ? x : staged, k, stagedDistances, stagedLabels);
             for (const auto& device : devices_) device->wait(); // copies to page-locked memory are only begun
             std::copy_n(stagedDistances, results, distances);
             std::copy_n(stagedLabels, results, labels);
@@ -170,7 +164,7 @@ public:
         FAISS_THROW_IF_NOT_MSG(lists_ == 0, "reconstruct not implemented for this type of index on a GPU");
         Locked locked(*this);
         cudaCall("read a vector", placement_.devices, [&] {
-            const auto parts = partsOf(*gpu_);
+            const auto parts = partsOf(placed());
             size_t part = 0;
             while (placement_.shards && part + 1 < parts.size() && key >= parts[part]->ntotal) key -= parts[part++]->ntotal;
             parts[part]->reconstruct(key, x);
@@ -179,7 +173,7 @@ public:
 
     std::unique_ptr<faiss::Index> toCpu() const override {
         Locked locked(*this);
-        return cudaCall("copy an index to the CPU", placement_.devices, [&] { return cpuForm(*gpu_); });
+        return cudaCall("copy an index to the CPU", placement_.devices, [&] { return read(placed(), nullptr); });
     }
 
 private:
@@ -206,12 +200,25 @@ private:
         return std::unique_ptr<faiss::Index>(faiss::gpu::index_cpu_to_gpu(&device.resources(), device.number(), &index, &single));
     }
 
-    std::unique_ptr<faiss::Index> clone(const faiss::Index& index) const {
+    std::unique_ptr<faiss::Index> place(const faiss::Index& index) const override {
+        if (const auto* const ivf = dynamic_cast<const faiss::IndexIVF*>(&index)) {
+            for (size_t list = 0; list < ivf->nlist; list++) requireRoom(int64_t(ivf->invlists->list_size(list)));
+        }
         return cudaCall("copy an index to a GPU", placement_.devices, [&]() -> std::unique_ptr<faiss::Index> {
             if (devices_.size() == 1) return cloneTo(*devices_.front(), index);
+            if (!placement_.shards) {
+                auto replicas = std::make_unique<faiss::IndexReplicas>();
+                replicas->own_fields = true;
+                for (const auto& device : devices_) { // FAISS's own way would leave the first there where a later one finds no room
+                    auto replica = cloneTo(*device, index);
+                    replicas->addIndex(replica.get());
+                    replica.release();
+                }
+                return replicas;
+            }
             faiss::IndexFlat decoded(d, metric_type);
             const faiss::Index* source = &index;
-            if (half_) { // to several GPUs FAISS's cloner takes it as a flat one only
+            if (half_) { // as shards FAISS's cloner takes it as a flat one only
                 appendFlat(index, index.ntotal, decoded);
                 source = &decoded;
             }
@@ -222,20 +229,16 @@ private:
                 numbers.push_back(device->number());
             }
             const auto multiple = options();
-            std::unique_ptr<faiss::Index> cloned(faiss::gpu::index_cpu_to_gpu_multiple(providers, numbers, source, &multiple));
-            if (auto* const replicas = dynamic_cast<faiss::IndexReplicas*>(cloned.get())) replicas->own_fields = true;
-            return cloned;
+            return std::unique_ptr<faiss::Index>(faiss::gpu::index_cpu_to_gpu_multiple(providers, numbers, source, &multiple));
         });
     }
 
-    /// @param lengths  what of each list counts, and `total` of all; everything without
-    std::unique_ptr<faiss::Index> cpuForm(faiss::Index& gpu, const std::vector<std::vector<int>>& lengths = {},
-                                          std::optional<int64_t> total = {}) const {
-        const auto parts = partsOf(gpu);
+    std::unique_ptr<faiss::Index> read(faiss::Index& placed, const Extent* extent) const override {
+        const auto parts = partsOf(placed);
         if (lists_ == 0) {
             auto flat = std::make_unique<faiss::IndexFlat>(d, metric_type);
             flat->metric_arg = metric_arg;
-            int64_t left = total.value_or(ntotal);
+            int64_t left = extent != nullptr ? extent->total : placed.ntotal;
             for (const faiss::Index* const part : parts) {
                 const int64_t n = std::min<int64_t>(left, part->ntotal);
                 appendFlat(*part, n, *flat);
@@ -251,11 +254,12 @@ private:
         for (size_t part = 0; part < parts.size(); part++) {
             std::unique_ptr<faiss::Index> cpu(faiss::gpu::index_gpu_to_cpu(parts[part]));
             auto& ivf = dynamic_cast<faiss::IndexIVF&>(*cpu);
-            if (total) {
+            if (extent != nullptr) {
+                const std::vector<int>& lengths = extent->lists.at(part);
                 ivf.ntotal = 0;
-                for (size_t list = 0; list < lengths[part].size(); list++) {
-                    ivf.invlists->resize(list, lengths[part][list]);
-                    ivf.ntotal += lengths[part][list];
+                for (size_t list = 0; list < lengths.size(); list++) {
+                    ivf.invlists->resize(list, size_t(lengths[list]));
+                    ivf.ntotal += lengths[list];
                 }
             }
             if (whole == nullptr) whole = std::move(cpu);
@@ -265,55 +269,74 @@ private:
         return whole;
     }
 
-    std::vector<std::vector<int>> listLengths() const {
-        std::vector<std::vector<int>> lengths;
-        for (faiss::Index* const part : partsOf(*gpu_)) {
-            if (lists_ == 0 || !part->is_trained) return {};
-            auto& own = lengths.emplace_back(lists_);
+    Extent extentOf(faiss::Index& placed) const override {
+        Extent extent{placed.ntotal, {}};
+        for (faiss::Index* const part : partsOf(placed)) {
+            if (lists_ == 0 || !part->is_trained) break;
+            std::vector<int>& own = extent.lists.emplace_back(lists_);
             const auto* const cpu = dynamic_cast<const faiss::IndexIVF*>(part);
             const auto* const ivf = dynamic_cast<const faiss::gpu::GpuIndexIVF*>(part);
             for (size_t list = 0; list < own.size(); list++) {
                 own[list] = cpu != nullptr ? int(cpu->invlists->list_size(list)) : ivf->getListLength(int(list));
             }
         }
-        return lengths;
+        return extent;
     }
 
-    void adopt() {
-        ntotal = gpu_->ntotal;
-        is_trained = gpu_->is_trained;
-    }
-
-    /// Returns whether it could be placed on the GPUs. Where even that fails it is kept on the CPU, which answers until a
-    /// later change finds memory.
-    bool replaceBy(std::unique_ptr<faiss::Index> cpu) {
-        gpu_.reset(); // for both at once there may be no room
-        try {
-            gpu_ = clone(*cpu);
-            waiting_ = false;
-        } catch (const std::exception&) {
-            gpu_ = std::move(cpu);
-            waiting_ = true;
+    /// Else FAISS would take the centroids of a training that failed for those of the next.
+    void forget(faiss::Index& placed) const override {
+        for (faiss::Index* const part : partsOf(placed)) {
+            if (auto* const cpu = dynamic_cast<faiss::IndexIVF*>(part)) cpu->quantizer->reset(), cpu->is_trained = false;
+            if (auto* const ivf = dynamic_cast<faiss::gpu::GpuIndexIVF*>(part)) ivf->quantizer->reset();
         }
-        adopt();
-        return !waiting_;
     }
 
-    /// A change that fails leaves FAISS's index half changed: it is then made again of what was there before.
     template <class Change>
-    void changing(const char* what, const Change& change) {
+    void changed(const char* what, const Change& change) {
         Locked locked(*this);
-        if (waiting_) replaceBy(std::move(gpu_));
-        const int64_t before = ntotal;
-        const auto lengths = listLengths();
-        try {
-            cudaCall(what, placement_.devices, change);
-        } catch (...) {
-            // What was never trained has nothing to lose, and what was there before fitted.
-            if (is_trained) replaceBy(cpuForm(*gpu_, lengths, before));
-            throw;
-        }
-        adopt();
+        const auto call = [&](const auto& work) { cudaCall(what, placement_.devices, work); };
+        call([&] { changing([&](faiss::Index& placed, const Extent& before) { call([&] { change(placed, before); }); }); }); // mending may fail too
+    }
+
+    void addWith(int64_t n, const float* x, const int64_t* ids) {
+        changed("add vectors", [&](faiss::Index& placed, const Extent& before) {
+            if (placement_.shards && lists_ == 0 && ntotal > 0) {
+                // FAISS's shards number the vectors of each by position, so they are dealt out anew.
+                auto cpu = read(placed, nullptr);
+                cpu->add(n, x);
+                if (!replaceBy(std::move(cpu))) throw CudaOutOfMemory();
+                return;
+            }
+            const auto some = [&](int64_t begin, int64_t count) {
+                if (ids == nullptr) placed.add(count, x + begin * d);
+                else placed.add_with_ids(count, x + begin * d, ids + begin);
+            };
+            if (lists_ == 0 || longest(before) + n <= mostOfList()) {
+                some(0, n);
+            } else {
+                constexpr int64_t kPiece = 32 * 1024; // FAISS's own
+                for (int64_t begin = 0; begin < n; begin += kPiece) {
+                    const int64_t count = std::min(kPiece, n - begin);
+                    requireRoom(longest(extentOf(placed)) + count);
+                    some(begin, count);
+                }
+            }
+            if (faiss::gpu::getDeviceForAddress(x) >= 0) devices_.front()->wait(); // its owner may use the memory anew
+        });
+    }
+
+    static int64_t longest(const Extent& extent) {
+        int64_t longest = 0;
+        for (const auto& part : extent.lists) longest = std::max<int64_t>(longest, *std::max_element(part.begin(), part.end()));
+        return longest;
+    }
+
+    /// FAISS's kernels count the bytes of a list in 31 bits, and it ends the process where a list that it is to copy has more.
+    int64_t mostOfList() const { return 2'000'000'000 / int64_t(codeSize_); }
+    void requireRoom(int64_t length) const {
+        if (length <= mostOfList()) return;
+        throw Error("ERR_UNSUPPORTED", "a list of an " + type_ + " on a GPU holds at most " + std::to_string(mostOfList()) + " of these vectors (2 GB), and " +
+                                           std::to_string(length) + " may come to be in one: take more lists, or smaller codes");
     }
 
     const GpuPlacement placement_;
@@ -321,9 +344,7 @@ private:
     const bool half_; // on the CPU it is a scalar quantizer of halves, which on a GPU is a flat index
     size_t codeSize_ = 0;
     int64_t lists_ = 0;
-    bool waiting_ = false; // on the CPU, for GPU memory
     std::vector<std::shared_ptr<CudaDevice>> devices_, inOrder_;
-    std::unique_ptr<faiss::Index> gpu_; // before the devices end: its memory is theirs
 };
 
 } // namespace
