@@ -1,3 +1,4 @@
+import type { Device } from './device';
 import { FaissVisionError } from './error';
 import { loadAddon } from './native';
 
@@ -218,7 +219,16 @@ export interface NativeFaceRecognizer {
   warmUp(first: NativeImage, second: NativeImage): Promise<void>;
   faces(image: NativeImage, options?: NativeFacesOptions): Promise<NativeFaces>;
   embed(chips: Uint8Array): Promise<Float32Array>;
+  embed(chips: Uint8Array, keepOnDevice: true): Promise<NativeDeviceFeatures>;
   close(): Promise<void>;
+}
+
+/** The handle is for both addons: native/addon/device_vectors.h. */
+export interface NativeDeviceFeatures {
+  handle: object;
+  device: Device;
+  count: number;
+  dimension: number;
 }
 
 export interface NativeDepthEstimator {
@@ -233,6 +243,9 @@ export interface NativeDepthEstimator {
 export interface VisionAddon extends CommonAddon {
   DepthEstimator: new (options: { weights: string; precision: string; device?: string }) => NativeDepthEstimator;
   FaceRecognizer: new (options: NativeFaceRecognizerOptions) => NativeFaceRecognizer;
+  /** count x dimension numbers. */
+  readFeatures(handle: object): Promise<Float32Array>;
+  releaseFeatures(handle: object): void;
   /** Rejects with the reason where networks cannot run there. */
   checkDevice(device: string): Promise<void>;
   /** `cuda`: the CUDA that it was built with; not there in a build without. */

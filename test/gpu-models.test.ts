@@ -1,13 +1,15 @@
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Index } from 'faiss-vision/ann';
 import { DepthEstimator } from 'faiss-vision/depth';
-import { FaceRecognizer } from 'faiss-vision/face';
+import { DeviceFeatures, FaceRecognizer } from 'faiss-vision/face';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { visionAddon } from '../dist/addon';
 import { photosFolder } from '../dist/models/cache';
 import { expectGolden, photos } from './support/mtcnn-golden';
 import { seededImage } from './support/seeded';
-import { score } from './support/vectors';
+import { score, seeded } from './support/vectors';
 
 // What a GPU would compute, by torch's own operations on the processor: the same code with another device.
 const device = 'torch' as never;
@@ -52,6 +54,96 @@ describe('faces', () => {
       .rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' });
     expect(await recognizer.faces({ data: new Uint8Array(300), width: 10, height: 10, channels: 3 })).toEqual([]);
   });
+});
+
+describe.each(cuda === undefined ? ['torch', 'cuda'] : ['torch'])('features that stay on the device %s', (name) => {
+  const device = name as never;
+  let recognizer: FaceRecognizer;
+  let chips: Uint8Array;
+  let array: Float32Array;
+  beforeAll(async () => {
+    recognizer = await FaceRecognizer.load({ model: 'resnet128', device });
+    chips = Buffer.concat(['obama.jpg', 'biden.jpg', 'obama3.jpg'].map((name) => readFileSync(join(__dirname, `golden/resnet128/${name}.150x150.rgb`))));
+    array = await recognizer.embed(chips);
+  });
+  afterAll(() => recognizer.close());
+  const keep = () => recognizer.embed(chips, { keepOnDevice: true });
+
+  it('are the same numbers', async () => {
+    const features = await keep();
+    expect(features).toBeInstanceOf(DeviceFeatures);
+    expect({ ...features }).toEqual({ device: name === 'cuda' ? 'cuda:0' : 'cpu', count: 3, dimension: 128 });
+    expect(await features.toArray()).toEqual(array);
+    expect(await recognizer.embed(chips, { keepOnDevice: false })).toEqual(array);
+  });
+
+  it.each(['Flat', 'IDMap2,Flat', 'PCA32,Flat', 'IVF2,Flat', 'HNSW8'])('are added to and searched in %s as an array is', async (kind) => {
+    const more = seeded(128 * 200, 7);
+    const [one, other] = [Index.factory(128, kind), Index.factory(128, kind)];
+    const ids = (first: number, n: number) => (kind.startsWith('IDMap') ? Array.from({ length: n }, (_, i) => first + i) : undefined);
+    for (const index of [one, other]) {
+      await index.train(more);
+      await index.add(more, ids(0, 200));
+    }
+    const features = await keep();
+    await Promise.all([one.add(features, ids(500, 3)), other.add(array, ids(500, 3))]);
+    one.addSync(features, ids(600, 3));
+    other.addSync(array, ids(600, 3));
+    expect(one.ntotal).toBe(206);
+    const expected = await other.search(array, 4);
+    expect(await one.search(features, 4)).toEqual(expected);
+    expect(one.searchSync(features, 4)).toEqual(expected);
+    const options = { signal: new AbortController().signal, ...(kind !== 'HNSW8' && { filter: { keep: { from: 0, to: 150 } } }) };
+    expect(await one.search(features, 4, options)).toEqual(await other.search(array, 4, options));
+  });
+
+  it('are kept by the calls that were given them, then given back', async () => {
+    const index = Index.factory(128, 'Flat');
+    await index.add(seeded(128 * 5000, 8));
+    const features = await keep();
+    const expected = await index.search(array, 3);
+    const searches = Array.from({ length: 20 }, () => index.search(features, 3));
+    const added = index.add(features);
+    features.dispose();
+    features.dispose();
+    for (const found of await Promise.all(searches)) expect(found).toEqual(expected);
+    await added;
+    expect((await index.search(array, 1)).labels).toEqual(BigInt64Array.of(5000n, 5001n, 5002n));
+    for (const call of [() => index.search(features, 1), () => index.add(features), () => features.toArray()]) {
+      await expect(call()).rejects.toMatchObject({ code: 'ERR_CLOSED' });
+    }
+    expect(() => index.searchSync(features, 1)).toThrowError(expect.objectContaining({ code: 'ERR_CLOSED' }));
+  });
+
+  it('outlive their recogniser', async () => {
+    const own = await FaceRecognizer.load({ model: 'resnet128', device });
+    const features = await own.embed(chips, { keepOnDevice: true });
+    await own.close();
+    expect(await features.toArray()).toEqual(array);
+  });
+
+  it('have clear errors', async () => {
+    const features = await keep();
+    await expect(Index.factory(64, 'Flat').search(features, 1)).rejects.toMatchObject({
+      code: 'ERR_DIMENSION_MISMATCH', message: '`vectors` must hold vectors of 64 numbers, got vectors of 128',
+    });
+    await expect(Index.factory(128, 'IDMap2,Flat').add(features, [1])).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringContaining('`ids`') });
+    // What another thread would get of them.
+    await expect(Index.factory(128, 'Flat').search(structuredClone(features), 1)).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' });
+    await expect(recognizer.embed(chips.subarray(1), { keepOnDevice: true })).rejects.toMatchObject({ code: 'ERR_DIMENSION_MISMATCH' });
+    for (const options of [null, 1, { keepOnDevice: 1 }]) {
+      await expect(recognizer.embed(chips, options as never)).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' });
+    }
+    const processor = await FaceRecognizer.load({ model: 'resnet128' });
+    await expect(processor.embed(chips, { keepOnDevice: true })).rejects.toMatchObject({ code: 'ERR_UNSUPPORTED' });
+    await processor.close();
+  });
+
+  it('are collected while searches read them, and when their thread ends', () => {
+    const child = join(__dirname, 'support/kept-features.cjs');
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', child, device], { encoding: 'utf8' });
+    expect({ status, stdout, stderr }).toMatchObject({ status: 0, stdout: 'searched 200\nended\n' });
+  }, 60_000);
 });
 
 describe('depth', () => {

@@ -1,8 +1,20 @@
 import { annAddon, type NativeIndex } from '../addon';
 import { stable } from '../buffers';
 import { gpuNumber, type Device } from '../device';
+import { handleOf, type DeviceFeatures } from '../device-features';
 import { invalid } from '../image/check';
-import { BaseIndex, keyOf, optionsOf, type AsyncSearchOptions, type IndexHandle, type Metric, type SearchOptions, type SearchResult } from './base-index';
+import {
+  BaseIndex,
+  keyOf,
+  optionsOf,
+  type AsyncSearchOptions,
+  type IndexHandle,
+  type Metric,
+  type ProgressOptions,
+  type SearchOptions,
+  type SearchResult,
+} from './base-index';
+import type { Ids } from './ids';
 
 export interface OpenOptions {
   /** How many operations may wait; a further one rejects with ERR_QUEUE_FULL. Default Infinity. */
@@ -100,7 +112,16 @@ export class Index extends BaseIndex<Float32Array, Float32Array> {
     this.native.to(true, ...placement(device, options));
   }
 
-  override search(x: Float32Array, k: number, options?: AsyncSearchOptions): Promise<SearchResult> {
+  override async add(x: Float32Array | DeviceFeatures, ids?: Ids, options?: ProgressOptions): Promise<void> {
+    return super.add(handleOf(x) as Float32Array, ids, options);
+  }
+
+  override addSync(x: Float32Array | DeviceFeatures, ids?: Ids): void {
+    super.addSync(handleOf(x) as Float32Array, ids);
+  }
+
+  override search(x: Float32Array | DeviceFeatures, k: number, options?: AsyncSearchOptions): Promise<SearchResult> {
+    if (!(x instanceof Float32Array)) return this.#searchThere(x, k, options);
     // Where the search takes no longer than waking another thread, that would only make it slower.
     if (options === undefined && atOnce < AT_ONCE) {
       try {
@@ -116,14 +137,19 @@ export class Index extends BaseIndex<Float32Array, Float32Array> {
     return super.search(x, k, options);
   }
 
-  override searchSync(x: Float32Array, k: number, options?: SearchOptions): SearchResult {
+  override searchSync(x: Float32Array | DeviceFeatures, k: number, options?: SearchOptions): SearchResult {
+    if (!(x instanceof Float32Array)) return super.searchSync(handleOf(x) as never, k, options);
     return (options === undefined ? this.#small(true, x, k) : undefined) ?? super.searchSync(x, k, options);
+  }
+
+  async #searchThere(features: DeviceFeatures, k: number, options?: AsyncSearchOptions): Promise<SearchResult> {
+    return super.search(handleOf(features) as never, k, options);
   }
 
   /** Small searches take microseconds; handing arrays over would take longer than many of them. */
   #small(sync: boolean, x: Float32Array, k: number): SearchResult | undefined {
     const { inputs, distances, labels } = (scratch ??= annAddon().scratch);
-    if (!(x instanceof Float32Array) || x.length === 0 || x.length > inputs.length) return undefined;
+    if (x.length === 0 || x.length > inputs.length) return undefined;
     const n = x.length / this.dimension;
     const results = n * k;
     if (!Number.isInteger(n) || !Number.isInteger(k) || k < 1 || results > labels.length) return undefined;

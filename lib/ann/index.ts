@@ -27,6 +27,7 @@ export {
   type FixedMetricOptions,
 } from './index-classes';
 export type { Device } from '../device';
+export type { DeviceFeatures } from '../device-features';
 export { FaissVisionError } from '../error';
 export { setThreads } from '../addon';
 

@@ -2,6 +2,7 @@ import { visionAddon, type NativeFaceRecognizer } from '../addon';
 import { stable } from '../buffers';
 import { Calls, Places } from '../calls';
 import { networkDevice, type Device } from '../device';
+import { DeviceFeatures } from '../device-features';
 import { FaissVisionError } from '../error';
 import { decode, type ImageInput } from '../image';
 import { checkMaxPixels, invalid } from '../image/check';
@@ -237,8 +238,21 @@ export class FaceRecognizer {
    * @returns n x dimension numbers
    * @throws ERR_DIMENSION_MISMATCH, ERR_DETACHED, ERR_INVALID_ARGUMENT, ERR_CLOSED
    */
-  async embed(chips: Uint8Array): Promise<Float32Array> {
-    return this.#calls.run(() => this.#native.embed(stable(chips)));
+  async embed(chips: Uint8Array, options?: { keepOnDevice?: false }): Promise<Float32Array>;
+  /**
+   * The same, left in the GPU's memory for `index.add` and `index.search` of an index there.
+   * @param options.keepOnDevice for a recogniser that was loaded onto a GPU
+   * @throws ERR_UNSUPPORTED where it runs on the processor, ERR_NOT_FINITE, ERR_CUDA_OUT_OF_MEMORY, and as above
+   */
+  async embed(chips: Uint8Array, options: { keepOnDevice: true }): Promise<DeviceFeatures>;
+  async embed(chips: Uint8Array, options: { keepOnDevice?: boolean } = {}): Promise<Float32Array | DeviceFeatures> {
+    if (typeof options !== 'object' || options === null) throw invalid('options', 'an object { keepOnDevice }', options);
+    const { keepOnDevice = false } = options;
+    if (typeof keepOnDevice !== 'boolean') throw invalid('keepOnDevice', 'true or false', keepOnDevice);
+    return this.#calls.run(async () => {
+      if (!keepOnDevice) return this.#native.embed(stable(chips));
+      return new DeviceFeatures(await this.#native.embed(stable(chips), true));
+    });
   }
 
   /** Frees the networks once everything that was called before is done. Later calls reject with ERR_CLOSED. */

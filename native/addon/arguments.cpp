@@ -130,6 +130,18 @@ Input<float> vectorsArgument(Napi::Value value, const std::string& name, int dim
     return Input<float>(array.Data(), length, array);
 }
 
+std::shared_ptr<const HeldVectors> deviceVectorsArgument(Napi::Value value, const std::string& name, int dimension) {
+    const napi_type_tag tag{kDeviceVectorsTag[0], kDeviceVectorsTag[1]};
+    bool ours = false;
+    if (!value.IsExternal() || napi_check_object_type_tag(value.Env(), value, &tag, &ours) != napi_ok || !ours) return nullptr;
+    const DeviceVectors& vectors = *value.As<Napi::External<const DeviceVectors>>().Data();
+    if (vectors.dimension != dimension) {
+        throw Error("ERR_DIMENSION_MISMATCH", "`" + name + "` must hold vectors of " + std::to_string(dimension) + " numbers, got vectors of " +
+                                                  std::to_string(vectors.dimension));
+    }
+    return std::make_shared<const HeldVectors>(vectors);
+}
+
 Input<uint8_t> bitsArgument(Napi::Value value, const std::string& name, int width) {
     Input<uint8_t> bytes = bytesArgument(value, name);
     requireVectors(bytes.size(), name, width, "bytes");

@@ -1,10 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include <napi.h>
+
+#include "addon/device_vectors.h"
 
 namespace faiss_vision {
 
@@ -52,6 +55,9 @@ size_t wordArgument(Napi::Value value, const std::string& name, const std::vecto
 /// One or more vectors in one Float32Array. Throws ERR_INVALID_ARGUMENT, ERR_DETACHED, ERR_EMPTY_INPUT or
 /// ERR_DIMENSION_MISMATCH.
 Input<float> vectorsArgument(Napi::Value value, const std::string& name, int dimension);
+
+/// Vectors that vision.node left in a device's memory; nullptr where it is no such thing. Throws ERR_DIMENSION_MISMATCH, ERR_CLOSED.
+std::shared_ptr<const HeldVectors> deviceVectorsArgument(Napi::Value value, const std::string& name, int dimension);
 
 /// One or more vectors of `width` bytes in one Uint8Array. Throws the same.
 Input<uint8_t> bitsArgument(Napi::Value value, const std::string& name, int width);

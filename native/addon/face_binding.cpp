@@ -7,6 +7,7 @@
 #include "addon/arguments.h"
 #include "addon/environment.h"
 #include "addon/errors.h"
+#include "addon/kept_features.h"
 #include "addon/picture_argument.h"
 #include "vision/face_recognition.h"
 #include "vision/face_recognizer_factory.h"
@@ -216,6 +217,12 @@ Napi::Value FaceBinding::embed(const Napi::CallbackInfo& info) {
         if (n == 0 || int64_t(chips->size()) % chip != 0) {
             throw Error("ERR_DIMENSION_MISMATCH", "`chips` must hold one or more chips of " + std::to_string(chip) + " bytes (RGB), got " +
                                                       std::to_string(chips->size()) + " bytes");
+        }
+        if (info[1].ToBoolean()) { // to stay on the device
+            const auto kept = std::make_shared<DeviceFeatures>();
+            return Environment::of(info.Env()).submit(
+                shared_->queue, [shared = shared_, chips, n, kept] { shared->check(shared->recognition->embed(chips->data(), n, *kept)); },
+                [kept](Napi::Env env, Napi::Value) { return keptFeatures(env, std::move(*kept)); }, chips->takeHeld());
         }
         auto features = Napi::Float32Array::New(info.Env(), n * shared_->recognition->dimension());
         std::vector<Napi::Value> held{features};

@@ -24,6 +24,46 @@ Input<typename V::Component> vectors(Napi::Value value, const std::string& name,
     else return bitsArgument(value, name, int(width));
 }
 
+/// Vectors of a call, in an array or in a device's memory.
+template <class V>
+struct Given {
+    using Component = typename V::Component;
+
+    Given(Napi::Value value, const SharedIndex<V>& shared) {
+        if constexpr (std::is_same_v<Component, float>) there = deviceVectorsArgument(value, "vectors", shared.dimension);
+        if (there != nullptr) {
+            n = there->count();
+            return;
+        }
+        const auto input = std::make_shared<Input<Component>>(vectors<V>(value, "vectors", shared.dimension, shared.width));
+        n = int64_t(input->size()) / shared.width;
+        copied = input->copied();
+        held = input->takeHeld();
+        array = std::shared_ptr<const Component>(input, input->data());
+    }
+
+    /// Calls work(x, onGpu) with them where the index can read them.
+    template <class Work>
+    void use(const BasicIndex<V>& index, const Work& work) const {
+        if constexpr (std::is_same_v<Component, float>) {
+            if (there != nullptr) return there->use(index, work);
+        }
+        work(array.get(), false);
+    }
+
+    int64_t n;
+    std::shared_ptr<const Component> array;
+    bool copied = false;
+    std::vector<Napi::Value> held;
+    std::shared_ptr<const HeldVectors> there;
+};
+
+template <class V>
+void searchGiven(SharedIndex<V>& shared, const Given<V>& given, int64_t k, typename V::Distance* distances, int64_t* labels, const SearchOptions& options) {
+    const BasicIndex<V>& index = shared.core();
+    given.use(index, [&](const typename V::Component* x, bool onGpu) { index.search(given.n, x, k, distances, labels, options, onGpu); });
+}
+
 template <class T>
 Napi::TypedArrayOf<T> copied(Napi::Env env, const T* from, size_t n) {
     auto array = Napi::TypedArrayOf<T>::New(env, n);
@@ -64,6 +104,18 @@ public:
 
 private:
     const std::function<void()> merge_;
+};
+
+template <class V>
+class ReadWork : public Work {
+public:
+    ReadWork(std::shared_ptr<SharedIndex<V>> shared, std::function<void()> work) : shared_(std::move(shared)), work_(std::move(work)) {}
+    void run() override { work_(); }
+    bool reads() const override { return true; }
+
+private:
+    const std::shared_ptr<SharedIndex<V>> shared_; // the work may refer to it
+    const std::function<void()> work_;
 };
 
 template <class Call>
@@ -166,17 +218,7 @@ Napi::Value IndexBinding<V>::read(const Napi::CallbackInfo& info, std::function<
         open().queue->runNow(work);
         return result(info.Env());
     }
-    class Read : public Work {
-    public:
-        Read(std::shared_ptr<Shared> shared, std::function<void()> work) : shared_(std::move(shared)), work_(std::move(work)) {}
-        void run() override { work_(); }
-        bool reads() const override { return true; }
-
-    private:
-        const std::shared_ptr<Shared> shared_; // the work may refer to it
-        const std::function<void()> work_;
-    };
-    return Environment::of(info.Env()).submit(open().queue, std::make_unique<Read>(shared_, std::move(work)),
+    return Environment::of(info.Env()).submit(open().queue, std::make_unique<ReadWork<V>>(shared_, std::move(work)),
                                               [result = std::move(result)](Napi::Env env, Napi::Value) { return result(env); }, held, submission(ticket));
 }
 
@@ -253,15 +295,18 @@ Napi::Value IndexBinding<V>::add(const Napi::CallbackInfo& info) {
         Shared& shared = open();
         const auto ids = std::make_shared<std::vector<int64_t>>();
         if (!info[2].IsUndefined()) *ids = idsArgument(info[2], "ids", kMaxId);
-        const auto x = std::make_shared<Input<typename V::Component>>(vectors<V>(info[1], "vectors", shared.dimension, shared.width));
-        const auto held = x->takeHeld();
-        const int64_t n = int64_t(x->size()) / shared.width;
-        if (!info[2].IsUndefined() && int64_t(ids->size()) != n) {
-            throw Error("ERR_INVALID_ARGUMENT", "`ids` must be as many as the vectors, " + std::to_string(n) + ", got " + std::to_string(ids->size()));
+        Given<V> given(info[1], shared);
+        const auto held = std::move(given.held);
+        if (!info[2].IsUndefined() && int64_t(ids->size()) != given.n) {
+            throw Error("ERR_INVALID_ARGUMENT", "`ids` must be as many as the vectors, " + std::to_string(given.n) + ", got " + std::to_string(ids->size()));
         }
         const Progress progress = progressArgument(info[3]);
-        return change(info, [&shared, x, n, ids, progress] { shared.core().add(n, x->data(), ids->empty() ? nullptr : ids->data(), progress); },
-                      [progress](Napi::Env env) { return nothing(env); }, held);
+        const auto add = [&shared, given, ids, progress] {
+            given.use(shared.core(), [&](const typename V::Component* x, bool onGpu) {
+                shared.core().add(given.n, x, ids->empty() ? nullptr : ids->data(), progress, onGpu);
+            });
+        };
+        return change(info, add, [progress](Napi::Env env) { return nothing(env); }, held);
     });
 }
 
@@ -272,11 +317,11 @@ Napi::Value IndexBinding<V>::search(const Napi::CallbackInfo& info) {
         Shared& shared = open();
         const int64_t k = integerArgument(info[2], "k", 1, std::numeric_limits<int32_t>::max());
         SearchOptions options = searchOptions(info[3], info[4]); // before the vectors: getters run here, and may take memory away
-        const auto x = std::make_shared<Input<typename V::Component>>(vectors<V>(info[1], "vectors", shared.dimension, shared.width));
-        const int64_t n = int64_t(x->size()) / shared.width;
+        Given<V> given(info[1], shared);
+        const int64_t n = given.n;
         if (n * k > int64_t{1} << 32) refuse("k", "such that there are at most 2^32 results, with " + std::to_string(n) + " vectors", info[2]);
         if constexpr (std::is_same_v<V, FloatVectors>) {
-            if (x->copied()) checkFinite(x->data(), n, shared.dimension, "vectors"); // now, so that it spoils no batch
+            if (given.copied) checkFinite(given.array.get(), n, shared.dimension, "vectors"); // now, so that it spoils no batch
         }
 
         // Results lie in arrays that JavaScript owns from the start, and are written in place.
@@ -286,14 +331,21 @@ Napi::Value IndexBinding<V>::search(const Napi::CallbackInfo& info) {
         auto object = Napi::Object::New(env);
         object.Set("distances", distances);
         object.Set("labels", labels);
+        std::vector<Napi::Value> held{object}; // and with it its arrays
+        for (const auto& value : given.held) held.push_back(value);
+        given.held.clear();
         if (info[0].ToBoolean()) {
-            shared.queue->runNow([&] { shared.core().search(n, x->data(), k, distances.Data(), labels.Data(), options); });
+            shared.queue->runNow([&] { searchGiven(shared, given, k, distances.Data(), labels.Data(), options); });
             return object;
         }
-        std::vector<Napi::Value> held{object}; // and with it its arrays
-        for (const auto& value : x->takeHeld()) held.push_back(value);
-        auto work = std::make_unique<SearchWork<V>>(shared_, n, std::shared_ptr<const typename V::Component>(x, x->data()), x->copied(), k,
-                                                    distances.Data(), labels.Data(), std::move(options));
+        std::unique_ptr<Work> work;
+        if (given.there == nullptr) {
+            work = std::make_unique<SearchWork<V>>(shared_, n, given.array, given.copied, k, distances.Data(), labels.Data(), std::move(options));
+        } else {
+            work = std::make_unique<ReadWork<V>>(shared_, [&shared, given, k, distances = distances.Data(), labels = labels.Data(), options] {
+                searchGiven(shared, given, k, distances, labels, options);
+            });
+        }
         return Environment::of(env).submit(shared.queue, std::move(work), [](Napi::Env, Napi::Value result) { return result; }, held,
                                            submission(numberArgument(info[5], "ticket")));
     });

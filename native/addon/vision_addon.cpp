@@ -13,6 +13,7 @@
 #include "addon/environment.h"
 #include "addon/errors.h"
 #include "addon/face_binding.h"
+#include "addon/kept_features.h"
 #include "addon/threads.h"
 #include "vision/device.h"
 
@@ -59,6 +60,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     Environment::open(env, prepareThread);
     exports.Set("DepthEstimator", DepthBinding::define(env));
     exports.Set("FaceRecognizer", FaceBinding::define(env));
+    exports.Set("readFeatures", Napi::Function::New(env, readFeatures, "readFeatures"));
+    exports.Set("releaseFeatures", Napi::Function::New(env, releaseFeatures, "releaseFeatures"));
     exports.Set("checkDevice", Napi::Function::New(env, checkDevice, "checkDevice"));
     exports.Set("close", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { Environment::close(info); }, "close"));
     exports.Set("setThreads", Napi::Function::New(env, setThreads, "setThreads"));

@@ -176,9 +176,9 @@ void BasicIndex<V>::train(int64_t n, const Component* x, const Progress& progres
 }
 
 template <class V>
-void BasicIndex<V>::add(int64_t n, const Component* x, const int64_t* ids, const Progress& progress) {
+void BasicIndex<V>::add(int64_t n, const Component* x, const int64_t* ids, const Progress& progress, bool onGpu) {
     requireTrained("take vectors");
-    requireFinite(n, x);
+    if (!onGpu) requireFinite(n, x);
     if (size() > std::numeric_limits<int32_t>::max() - n && builtAtOnce(*index_)) throw Error("ERR_INVALID_ARGUMENT", "a graph holds at most 2^31 - 1 vectors");
     std::vector<Component> padded;
     x = safe(n, x, padded);
@@ -209,10 +209,10 @@ void BasicIndex<V>::add(int64_t n, const Component* x, const int64_t* ids, const
 }
 
 template <class V>
-void BasicIndex<V>::search(int64_t n, const Component* x, int64_t k, Distance* distances, int64_t* labels, const SearchOptions& options) const {
+void BasicIndex<V>::search(int64_t n, const Component* x, int64_t k, Distance* distances, int64_t* labels, const SearchOptions& options, bool onGpu) const {
     requireTrained("be searched");
     if (options.filter != nullptr) requireCpu("leave vectors out of a search");
-    requireFinite(n, x);
+    if (!onGpu) requireFinite(n, x);
     const auto parameters = options.parameters.empty() ? std::vector<Parameter>() : parametersOf(*index_);
     const ScopedParameters scoped(parameters, options.parameters, options.parameters.empty() ? "" : type());
 
@@ -248,6 +248,17 @@ void BasicIndex<V>::search(int64_t n, const Component* x, int64_t k, Distance* d
             std::copy_n(toLabels + i * found, found, labels + i * k);
         }
     }
+}
+
+template <class V>
+bool BasicIndex<V>::readsFrom(int gpu) const {
+    if constexpr (std::is_same_v<Component, float>) {
+        const faiss::Index* inner = index_.get(); // an IDMap hands vectors on, a transform computes with them
+        while (const auto* const map = dynamic_cast<const faiss::IndexIDMap*>(inner)) inner = map->index;
+        const auto* const there = dynamic_cast<const GpuIndex*>(inner);
+        return there != nullptr && there->readsFrom(gpu);
+    }
+    return false;
 }
 
 template <class V>

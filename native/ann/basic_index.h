@@ -84,10 +84,15 @@ public:
     void train(int64_t n, const Component* x, const Progress& progress = nullptr);
 
     /// @param ids  n ids, or nullptr to number on from size()
-    void add(int64_t n, const Component* x, const int64_t* ids = nullptr, const Progress& progress = nullptr);
+    /// @param onGpu  x lies in the memory of a GPU that it readsFrom, and is known to be finite
+    void add(int64_t n, const Component* x, const int64_t* ids = nullptr, const Progress& progress = nullptr, bool onGpu = false);
 
     /// n x k results, best first; label -1 where there are fewer.
-    void search(int64_t n, const Component* x, int64_t k, Distance* distances, int64_t* labels, const SearchOptions& options = {}) const;
+    /// @param onGpu  as in add
+    void search(int64_t n, const Component* x, int64_t k, Distance* distances, int64_t* labels, const SearchOptions& options = {}, bool onGpu = false) const;
+
+    /// Whether `add` and `search` may be given vectors in this GPU's memory; stays so until the next change.
+    bool readsFrom(int gpu) const;
 
     /// Whether a search of n vectors takes no longer than handing it to another thread and back, some tens of microseconds.
     bool quick(int64_t n) const;

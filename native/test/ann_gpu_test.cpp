@@ -14,6 +14,7 @@
 #include <faiss/clone_index.h>
 #include <gtest/gtest.h>
 
+#include "addon/device_vectors.h"
 #include "ann/basic_index.h"
 #include "ann/moved_index.h"
 #include "ann/type_name.h"
@@ -263,6 +264,70 @@ TEST_P(Gpu, HasItsParameters) {
     all.parameters = {{"nprobe", 4}};
     EXPECT_EQ(found(*there, all), found(*here, all));
     EXPECT_EQ(there->parameter("nprobe"), 3);
+}
+
+/// Vectors in the memory of "GPU" 1, as vision.node would hand them over.
+struct FarVectors : DeviceVectors {
+    explicit FarVectors(const std::vector<float>& given) : far(given) {
+        device = 1, dimension = kDimension, count = int64_t(given.size()) / kDimension;
+        hold = [](const DeviceVectors* self) -> void* {
+            auto* const own = const_cast<FarVectors*>(static_cast<const FarVectors*>(self));
+            return own->disposed ? nullptr : (own->holders++, own);
+        };
+        numbers = [](const void* held) { return static_cast<const FarVectors*>(held)->far.data(); };
+        read = [](const void* held, float* to) -> const char* {
+            const auto* const own = static_cast<const FarVectors*>(held);
+            if (own->broken) return "the device is gone";
+            std::copy(own->far.begin(), own->far.end(), to);
+            return nullptr;
+        };
+        release = [](void* held) { static_cast<FarVectors*>(held)->holders--; };
+    }
+    const std::vector<float> far;
+    int holders = 0;
+    bool disposed = false, broken = false;
+};
+
+TEST_P(Gpu, ReadsVectorsThatAreThereWhereNothingIsComputedOnTheWay) {
+    FarVectors far(numbers(5, 2));
+    const auto search = [&](const FloatIndex& index, bool& direct) {
+        std::vector<float> distances(5 * 4);
+        std::vector<int64_t> labels(5 * 4);
+        const HeldVectors held(far);
+        EXPECT_EQ(far.holders, 1);
+        held.use(index, [&](const float* x, bool onGpu) {
+            EXPECT_EQ(onGpu, x == far.far.data());
+            direct = onGpu;
+            index.search(held.count(), x, 4, distances.data(), labels.data(), {}, onGpu);
+        });
+        return labels;
+    };
+    bool direct = true;
+    EXPECT_EQ(search(*there, direct), found(*there));
+    EXPECT_FALSE(direct); // the transform computes on the processor
+    EXPECT_EQ(search(*here, direct), found(*here));
+    EXPECT_FALSE(direct);
+
+    auto empty = bare();
+    empty->reset();
+    auto map = std::make_unique<faiss::IndexIDMap2>(empty.release());
+    map->own_fields = true;
+    FloatIndex near(std::move(map), Exact::Plain);
+    const std::vector<int64_t> ids{1000, 1001, 1002, 1003, 1004};
+    HeldVectors(far).use(near, [&](const float* x, bool onGpu) { near.add(5, x, ids.data(), nullptr, onGpu); });
+    const std::vector<int64_t> labels = search(near, direct);
+    EXPECT_TRUE(direct);
+    for (int i = 0; i < 5; i++) EXPECT_EQ(labels[size_t(4 * i)], 1000 + i);
+    EXPECT_EQ(far.holders, 0);
+
+    far.device = 2;
+    EXPECT_EQ(search(near, direct), labels);
+    EXPECT_FALSE(direct);
+    far.broken = true;
+    EXPECT_EQ(codeOf([&] { search(near, direct); }), "ERR_CUDA_FAILED");
+    far.disposed = true;
+    EXPECT_EQ(codeOf([&] { HeldVectors held(far); }), "ERR_CLOSED");
+    EXPECT_EQ(far.holders, 0);
 }
 
 TEST_P(Gpu, IsWholeAfterAChangeThatFailed) {

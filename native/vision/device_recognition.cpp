@@ -4,6 +4,10 @@
 #include <utility>
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/isfinite.h>
+#include <c10/core/InferenceMode.h>
+
+#include "error.h"
 
 namespace faiss_vision {
 
@@ -43,17 +47,37 @@ std::vector<std::vector<Face>> DeviceFaceRecognition::recognise(const std::vecto
 }
 
 void DeviceFaceRecognition::forward(const uint8_t* chips, int64_t n, float* features) {
+    device_->run([&] { read(forward(chips, n), features); });
+}
+
+DeviceFeatures DeviceFaceRecognition::embedThere(const uint8_t* chips, int64_t n) {
+    DeviceFeatures features{device_, {}};
     device_->run([&] {
-        const int64_t size = chipSize(), bytes = 3 * size * size;
-        std::vector<at::Tensor> parts;
-        for (int64_t i = 0; i < n; i += kBatch) { // one batch is computed while the next goes up
-            const int64_t some = std::min(kBatch, n - i);
-            const at::Tensor staged = device_->staging(some * bytes);
-            std::copy_n(chips + i * bytes, some * bytes, staged.data_ptr<uint8_t>());
-            parts.push_back((*network_)(device_->up(staged).view({some, size, size, 3})));
-        }
-        read(parts.size() == 1 ? parts.front() : at::cat(parts), features);
+        features.numbers = forward(chips, n).to(at::kFloat).contiguous();
+        // To ask is to wait until they are there.
+        if (at::isfinite(features.numbers).all().item<bool>()) return;
+        throw Error("ERR_NOT_FINITE", "features: expected finite numbers, got others for one of " + std::to_string(n) + " faces");
     });
+    return features;
+}
+
+void DeviceFeatures::read(float* to) const {
+    const c10::InferenceMode inference;
+    const at::Tensor host = numbers.cpu();
+    std::copy_n(host.data_ptr<float>(), host.numel(), to);
+}
+
+/// Within Device::run.
+at::Tensor DeviceFaceRecognition::forward(const uint8_t* chips, int64_t n) {
+    const int64_t size = chipSize(), bytes = 3 * size * size;
+    std::vector<at::Tensor> parts;
+    for (int64_t i = 0; i < n; i += kBatch) { // one batch is computed while the next goes up
+        const int64_t some = std::min(kBatch, n - i);
+        const at::Tensor staged = device_->staging(some * bytes);
+        std::copy_n(chips + i * bytes, some * bytes, staged.data_ptr<uint8_t>());
+        parts.push_back((*network_)(device_->up(staged).view({some, size, size, 3})));
+    }
+    return parts.size() == 1 ? parts.front() : at::cat(parts);
 }
 
 void DeviceFaceRecognition::read(const at::Tensor& result, float* features) {

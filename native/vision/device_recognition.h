@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "vision/device_facenet.h"
+#include "vision/device_features.h"
 #include "vision/device_mtcnn.h"
 #include "vision/device_resnet128.h"
 #include "vision/face_recognizer_factory.h"
@@ -35,6 +36,8 @@ private:
 
     std::vector<std::vector<Face>> recognise(const std::vector<Request>& requests) override;
     void forward(const uint8_t* chips, int64_t n, float* features) override;
+    DeviceFeatures embedThere(const uint8_t* chips, int64_t n) override;
+    at::Tensor forward(const uint8_t* chips, int64_t n);
     static void read(const at::Tensor& result, float* features);
 
     const std::shared_ptr<const Device> device_;

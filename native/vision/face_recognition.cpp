@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "error.h"
+#include "vision/device_features.h"
 
 namespace faiss_vision {
 namespace {
@@ -18,6 +19,7 @@ constexpr Name kNames[] = {{ErrorCode::None, ""},
                            {ErrorCode::InvalidArgument, "ERR_INVALID_ARGUMENT"},
                            {ErrorCode::ImageTooLarge, "ERR_IMAGE_TOO_LARGE"},
                            {ErrorCode::NotFinite, "ERR_NOT_FINITE"},
+                           {ErrorCode::Unsupported, "ERR_UNSUPPORTED"},
                            {ErrorCode::OutOfMemory, "ERR_OUT_OF_MEMORY"},
                            {ErrorCode::CudaOutOfMemory, "ERR_CUDA_OUT_OF_MEMORY"},
                            {ErrorCode::Internal, "ERR_INTERNAL"}};
@@ -96,6 +98,14 @@ bool FaceRecognition::embed(const uint8_t* chips, int64_t n, float* features) {
         const std::vector<float> result = featuresOf(chips, n);
         std::copy(result.begin(), result.end(), features);
     });
+}
+
+bool FaceRecognition::embed(const uint8_t* chips, int64_t n, DeviceFeatures& features) {
+    return attempt([&] { features = embedThere(chips, n); });
+}
+
+DeviceFeatures FaceRecognition::embedThere(const uint8_t*, int64_t) {
+    throw Error("ERR_UNSUPPORTED", "features stay on the device where the recogniser runs on one: this one runs on the processor");
 }
 
 void FaceRecognition::checkRegion(const FaceOptions::Region& region, int width, int height) {

@@ -17,6 +17,7 @@ enum class ErrorCode {
     InvalidArgument, ///< ERR_INVALID_ARGUMENT
     ImageTooLarge,   ///< ERR_IMAGE_TOO_LARGE
     NotFinite,       ///< ERR_NOT_FINITE: the network gave a feature that is no number
+    Unsupported,     ///< ERR_UNSUPPORTED
     OutOfMemory,     ///< ERR_OUT_OF_MEMORY
     CudaOutOfMemory, ///< ERR_CUDA_OUT_OF_MEMORY
     Internal,        ///< ERR_INTERNAL: anything else; getErrorString() says what
@@ -24,6 +25,8 @@ enum class ErrorCode {
 
 /// "ERR_..." as in Error::code() and in the code of the JavaScript error; "" for None.
 const char* errorName(ErrorCode code);
+
+struct DeviceFeatures;
 
 /// How features are compared.
 enum class Metric { Euclidean, Cosine };
@@ -84,6 +87,9 @@ public:
     /// @param features  n x dimension
     bool embed(const uint8_t* chips, int64_t n, float* features);
 
+    /// The same for n >= 1, left in the memory of the device that the networks run on. Fails with Unsupported where that is the processor.
+    bool embed(const uint8_t* chips, int64_t n, DeviceFeatures& features);
+
     /// Of the last call.
     ErrorCode getErrorCode() const { return errorCode_; }
     /// Of the last call, empty where it succeeded.
@@ -106,6 +112,7 @@ protected:
     virtual std::vector<std::vector<Face>> recognise(const std::vector<Request>& requests) = 0;
     /// The network, for n >= 1 chips.
     virtual void forward(const uint8_t* chips, int64_t n, float* features) = 0;
+    virtual DeviceFeatures embedThere(const uint8_t* chips, int64_t n);
 
     /// Throws ERR_INVALID_ARGUMENT for a part that is none of a picture of this size.
     static void checkRegion(const FaceOptions::Region& region, int width, int height);
