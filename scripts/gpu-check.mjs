@@ -2,10 +2,13 @@
 // Checks and measures search on a GPU with what is built already: it needs Node, dist/ and build-cuda/Release/, and no network,
 // compiler or node modules. Prints a report for docs/gpu.md.
 //
-//   node scripts/gpu-check.mjs [--device cuda:N] [--only NAME,...] [--output FILE] [--rehearse]
+//   node scripts/gpu-check.mjs [--device cuda:N] [--only NAME,...] [--minutes M] [--output FILE] [--rehearse]
+//   node scripts/gpu-check.mjs --pack FOLDER
 //
-// Each file in scripts/gpu-check/ is a check of its own, in a process of its own: one that ends it does not end the others.
+// Each file in scripts/gpu-check/ whose name begins with a number is a check of its own, in a process of its own: one that ends it
+// does not end the others. Each is printed as soon as it is done; after --minutes (default 30) what still runs is stopped.
 // --rehearse runs all of them small and on the processor, to try the checks themselves.
+// --pack makes archives of what the checks need, Node included, for a machine that has none of it (docs/gpu.md).
 //
 // Exit code: 0 all passed, 1 one did not, 2 a mistake in the call, 3 no GPU can be used (the reason is printed).
 import { fork } from 'node:child_process'
@@ -29,12 +32,25 @@ const options = (() => {
         only: { type: 'string' },
         output: { type: 'string' },
         rehearse: { type: 'boolean', default: false },
+        minutes: { type: 'string', default: '30' },
+        pack: { type: 'string' },
       },
     }).values
   } catch (error) {
     stop(2, error.message)
   }
 })()
+if (!(Number(options.minutes) > 0)) stop(2, `--minutes must be a number above 0, got ${options.minutes}`)
+if (options.pack !== undefined) {
+  const { pack } = await import('./gpu-check/pack.mjs')
+  for (const { file, bytes } of await pack(root, options.pack)) console.log(`${file}  ${(bytes / 2 ** 20).toFixed(1)} MiB`)
+  process.exit(0)
+}
+// As --pack lays them out.
+for (const [variable, name] of [['FAISS_VISION_MODELS', 'models'], ['FAISS_VISION_CACHE', 'cache']]) {
+  if (existsSync(join(root, name, '.gpu-check'))) process.env[variable] ??= join(root, name)
+}
+const deadline = Date.now() + Number(options.minutes) * 60_000
 const wanted = options.only?.split(',') ?? names.map(nameOf)
 const unknown = wanted.find((name) => !names.map(nameOf).includes(name))
 if (unknown !== undefined) stop(2, `there is no check '${unknown}'; checks are ${names.map(nameOf).join(', ')}`)
@@ -63,7 +79,7 @@ say(
 let failures = 0
 for (const name of names.filter((each) => wanted.includes(nameOf(each)))) {
   process.stderr.write(`${nameOf(name)} ...\n`)
-  const { title, text = [], verdicts = [], problem } = await run(join(folder, name))
+  const { title, text, verdicts, problem } = await run(join(folder, name))
   say(`### ${title ?? nameOf(name)}`)
   for (const paragraph of text) say(paragraph)
   if (problem !== undefined) verdicts.push({ what: 'it ran to its end', ok: false, measured: problem, wanted: 'no error' })
@@ -75,17 +91,32 @@ say(failures === 0 ? 'All checks passed.' : `${failures} did not pass.`)
 if (options.output !== undefined) writeFileSync(options.output, `${parts.join('\n\n')}\n`)
 process.exitCode = failures === 0 ? 0 : 1
 
-/** Runs one check; what it sends is its result, and without one it has failed. */
+/** Runs one check and collects what it tells; unless it says that it has ended, it has failed. */
 function run(file) {
+  const result = { text: [], verdicts: [] }
+  const left = deadline - Date.now()
+  if (left <= 0) return { ...result, problem: `not begun within ${options.minutes} minutes` }
   return new Promise((resolve) => {
     const args = [file, options.rehearse ? 'cpu' : options.device]
     const child = fork(join(folder, 'child.mjs'), args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
-    let result
-    child.on('message', (message) => (result = message))
-    child.on('exit', (code, signal) => {
-      const ended = code === 0 ? undefined : `it ended with ${signal ?? `exit code ${code}`}`
-      const problem = result?.problem ?? ended
-      resolve({ ...result, ...((result === undefined || problem !== undefined) && { problem: problem ?? 'it gave no result' }) })
+    let late = false
+    const timer = setTimeout(() => {
+      late = true
+      child.kill('SIGKILL')
+    }, left)
+    child.on('message', ({ paragraph, verdict, ...more }) => {
+      if (paragraph !== undefined) result.text.push(paragraph)
+      if (verdict !== undefined) {
+        result.verdicts.push(verdict)
+        if (!verdict.ok) process.stderr.write(`  ${verdict.what}: ${verdict.measured}, wanted ${verdict.wanted}\n`)
+      }
+      Object.assign(result, more)
+    })
+    child.on('close', (code, signal) => {
+      clearTimeout(timer)
+      if (late) result.problem = `stopped after ${options.minutes} minutes in all`
+      else if (result.ended !== true) result.problem ??= `it ended with ${signal ?? `exit code ${code}`}`
+      resolve(result)
     })
   })
 }

@@ -64,6 +64,18 @@ bool saysOutOfMemory(const std::string& what) {
     return what.find("out of memory") != std::string::npos || what.find("ALLOC_FAILED") != std::string::npos;
 }
 
+/// Recordings one at a time: torch's random numbers, which no network here uses, take part in one only. And while one is under way
+/// torch refuses to give its cached memory back, whoever asks.
+std::mutex& recording() {
+    static std::mutex& mutex = *new std::mutex; // never ended: a model may outlive the process's own objects
+    return mutex;
+}
+
+void emptyCache() {
+    const std::lock_guard<std::mutex> lock(recording());
+    c10::cuda::CUDACachingAllocator::emptyCache();
+}
+
 } // namespace
 
 /// One of its own, as torch's pool hands the same few out again and again, and a recording must not catch another model's work.
@@ -73,7 +85,7 @@ struct Device::Stream {
         const c10::cuda::CUDAGuard here(stream.device_index());
         cudaStreamSynchronize(raw);
         try {
-            c10::cuda::CUDACachingAllocator::emptyCache(); // no other stream would ever use what this one leaves
+            emptyCache(); // no other stream would ever use what this one leaves
         } catch (const std::exception&) {
             cudaGetLastError(); // the device is gone, and all of this with it
         }
@@ -124,7 +136,7 @@ void Device::run(const std::function<void()>& work) const {
         failure = error.what_without_backtrace();
     }
     cudaGetLastError();
-    c10::cuda::CUDACachingAllocator::emptyCache();
+    emptyCache();
     throw Error("ERR_CUDA_OUT_OF_MEMORY", "the device has not enough memory: " + failure);
 }
 
@@ -161,8 +173,7 @@ at::Tensor Batched::part(const at::Tensor& inputs) {
     while (size < n) size *= 2;
     std::unique_ptr<Recordings::Recording>& recording = recordings_->bySize[size];
     if (recording == nullptr) {
-        static std::mutex one; // torch's random numbers, which no network here uses, take part in one recording at a time
-        const std::lock_guard<std::mutex> lock(one);
+        const std::lock_guard<std::mutex> lock(recording());
         auto made = std::make_unique<Recordings::Recording>();
         std::vector<int64_t> shape = inputs.sizes().vec();
         shape[0] = size;

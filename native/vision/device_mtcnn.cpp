@@ -126,15 +126,17 @@ void DeviceMtcnn::scan(const DevicePictures& pictures, Levels& levels) const {
     }
     if (all.empty()) return;
     const at::Tensor answers = at::cat(all), enough = at::nonzero(answers.select(1, 0).ge(float(options_.thresholds[0]))).squeeze(1);
-    const at::Tensor places = enough.cpu(), found = answers.index_select(0, enough).cpu().contiguous();
-    const int64_t* const place = places.data_ptr<int64_t>();
-    const float* values = found.data_ptr<float>();
+    // In one piece, since each copy back waits for the device: a double holds a place as well as a float.
+    const at::Tensor found = at::cat({enough.unsqueeze(1).to(at::kDouble), answers.index_select(0, enough).to(at::kDouble)}, 1).cpu().contiguous();
+    const double* row = found.data_ptr<double>();
     size_t at = 0; // in begins, as the cells are in ascending order
-    for (int64_t i = 0; i < places.numel(); i++, values += 5) {
-        while (at + 1 < begins.size() && begins[at + 1].first <= place[i]) at++;
+    for (int64_t i = 0; i < found.size(0); i++, row += 6) {
+        const int64_t place = int64_t(row[0]);
+        while (at + 1 < begins.size() && begins[at + 1].first <= place) at++;
         MtcnnCascade::Level& level = levels[begins[at].second];
-        const int cell = int(place[i] - begins[at].first), columns = PNet::gridSize(level.width);
-        level.candidates.push_back(PNet::candidate(cell % columns, cell / columns, level.scale, values[0], {values[1], values[2], values[3], values[4]}));
+        const int cell = int(place - begins[at].first), columns = PNet::gridSize(level.width);
+        level.candidates.push_back(PNet::candidate(cell % columns, cell / columns, level.scale, float(row[1]),
+                                                   {float(row[2]), float(row[3]), float(row[4]), float(row[5])}));
     }
 }
 

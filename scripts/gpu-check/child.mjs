@@ -1,4 +1,5 @@
-// One check, in this process: `node child.mjs FILE DEVICE`, started by gpu-check.mjs, which gets the result by its channel.
+// One check, in this process: `node child.mjs FILE DEVICE`, started by gpu-check.mjs, which is told of everything by its channel as it
+// comes: what was found before a crash is not lost.
 // FILE exports `title` and `check(context)`.
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -9,8 +10,7 @@ const [file, device] = process.argv.slice(2)
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..')
 const require = createRequire(import.meta.url)
 const rehearsal = device === 'cpu'
-const text = []
-const verdicts = []
+const tell = (message) => new Promise((resolve) => process.send(message, resolve))
 
 const context = {
   device,
@@ -27,17 +27,18 @@ const context = {
     return existsSync(path) ? require(path) : undefined
   },
   /** A paragraph of the report. */
-  say: (paragraph) => text.push(paragraph),
-  verdict: (what, ok, measured, wanted) => verdicts.push({ what, ok, measured, wanted }),
+  say: (paragraph) => void tell({ paragraph }),
+  verdict: (what, ok, measured, wanted) => void tell({ verdict: { what, ok, measured, wanted } }),
 }
 
-const { title, check } = await import(pathToFileURL(file))
 let problem
 try {
+  const { title, check } = await import(pathToFileURL(file))
+  void tell({ title })
   await check(context)
 } catch (error) {
   problem = `${error.code ?? error.name}: ${error.message}`
   console.error(error)
 }
-await new Promise((resolve) => process.send({ title, text, verdicts, problem }, resolve))
+await tell({ ended: true, problem })
 process.exit(problem === undefined ? 0 : 1)
