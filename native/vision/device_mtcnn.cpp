@@ -1,18 +1,17 @@
 #include "vision/device_mtcnn.h"
 
 #include <algorithm>
-#include <map>
-#include <tuple>
+#include <cmath>
+#include <utility>
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/max_pool2d.h>
 #include <ATen/ops/nonzero.h>
-#include <ATen/ops/stack.h>
 
 namespace faiss_vision {
 namespace {
 
-constexpr int64_t kLevelPixels = int64_t{1} << 24;  // of levels of one size that go through the first network together
+constexpr int64_t kCanvasPixels = int64_t{1} << 22; // of levels that go through the first network together: some 300 bytes for each
 constexpr int64_t kSmallCrops = 1024, kCrops = 256; // through the second and the third
 constexpr int64_t kRecorded = 64;                   // crops: more keep a GPU busy without a recording
 
@@ -103,26 +102,96 @@ std::vector<std::vector<Detection>> DeviceMtcnn::detect(const DevicePictures& pi
     return cascade.detect(sizes, minFaceSizes, options_);
 }
 
-void DeviceMtcnn::scan(const DevicePictures& pictures, Levels& levels) const {
-    // Levels of one size go through together: a camera's frames have the same ones.
-    std::map<std::pair<int, int>, std::vector<size_t>> bySize;
-    for (size_t i = 0; i < levels.size(); i++) bySize[{levels[i].width, levels[i].height}].push_back(i);
-    std::vector<at::Tensor> all;                      // answers for every cell of every grid: score and offsets
-    std::vector<std::pair<int64_t, size_t>> begins;   // where each level's begin, in that order
-    int64_t cells = 0;
-    for (const auto& [size, group] : bySize) {
-        const auto [width, height] = size;
-        const int64_t most = std::max<int64_t>(1, kLevelPixels / (int64_t{width} * height)), grid = int64_t{PNet::gridSize(height)} * PNet::gridSize(width);
-        for (size_t begin = 0; begin < group.size(); begin += size_t(most)) {
-            std::vector<at::Tensor> pixels;
-            for (size_t i = begin; i < std::min(begin + size_t(most), group.size()); i++) {
-                pixels.push_back(pictures.scaled(levels[group[i]].picture, width, height));
-                begins.emplace_back(cells, group[i]);
-                cells += grid;
-            }
-            const at::Tensor answers = pnet4_(pnet3_(pnet2_(pool(pnet1_(input(at::stack(pixels))), 2))));
-            all.push_back(scored(answers.permute({0, 2, 3, 1}).reshape({-1, answers.size(1)})));
+namespace {
+
+/// Levels side by side on one canvas: the first network then runs once for all of them, and its kernels, which are started one by
+/// one, are not many times as many as levels. Corners are even, so that its pool's windows are each level's own.
+struct Canvas {
+    explicit Canvas(const std::vector<MtcnnCascade::Level*>& levels) {
+        const auto even = [](int length) { return (length + 1) / 2 * 2; };
+        std::vector<size_t> order;
+        double area = 0;
+        for (const MtcnnCascade::Level* const level : levels) {
+            order.push_back(order.size());
+            area += double(even(level->width)) * even(level->height);
+            width = std::max(width, even(level->width));
+            tiles.push_back({level->picture, level->width, level->height, 0, 0});
         }
+        // In steps, so that shapes come again: for a new one cuDNN thinks for longer than it computes.
+        const auto stepped = [](int length) { return (length + kStep - 1) / kStep * kStep; };
+        width = stepped(std::max(width, int(std::sqrt(area))));
+        // The highest first, in rows from left to right.
+        std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return tiles[a].height > tiles[b].height; });
+        int x = 0, y = 0;
+        for (const size_t i : order) {
+            if (x + even(tiles[i].width) > width) x = 0, y = height;
+            tiles[i].x = x, tiles[i].y = y;
+            x += even(tiles[i].width);
+            height = std::max(height, y + even(tiles[i].height));
+        }
+        height = stepped(height);
+    }
+
+    /// The first layer's maps, 1 x channels x (height - 2) x (width - 2), in which the pool finds each level's own maximum: where its
+    /// last window in a row or a column has one place only, the next one becomes a copy of it.
+    at::Tensor padded(const Device& device, const at::Tensor& maps) const {
+        const int64_t columns = width - 2;
+        std::vector<int64_t> below, right;
+        for (const DevicePictures::Tile& tile : tiles) {
+            const int64_t corner = tile.y * columns + tile.x, high = tile.height - 2, wide = tile.width - 2;
+            for (int64_t x = 0; high % 2 == 1 && x < wide; x++) below.push_back(corner + high * columns + x);
+            for (int64_t y = 0; wide % 2 == 1 && y < high + high % 2; y++) right.push_back(corner + y * columns + wide);
+        }
+        const at::Tensor places = maps.permute({0, 2, 3, 1}).reshape({-1, maps.size(1)});
+        const auto copy = [&](const std::vector<int64_t>& to, int64_t back) {
+            if (to.empty()) return;
+            const at::Tensor index = device.up(to, {int64_t(to.size())});
+            places.index_copy_(0, index, places.index_select(0, index.sub(back)));
+        };
+        copy(below, columns);
+        copy(right, 1);
+        return channelsLast(places.view({1, maps.size(2), columns, maps.size(1)}));
+    }
+
+    /// Of maps of 1 x channels x rows x columns the network's windows of each level in turn, cells x channels.
+    at::Tensor windows(const Device& device, const at::Tensor& maps) const {
+        std::vector<std::pair<int, int>> grids;
+        std::vector<int64_t> corners;
+        for (const DevicePictures::Tile& tile : tiles) {
+            grids.emplace_back(PNet::gridSize(tile.width), PNet::gridSize(tile.height));
+            corners.push_back(tile.y / 2 * maps.size(3) + tile.x / 2);
+        }
+        const Places places(device, grids);
+        const at::Tensor corner = device.up(corners, {int64_t(corners.size())}).index_select(0, places.grid);
+        return maps.permute({0, 2, 3, 1}).reshape({-1, maps.size(1)}).index_select(0, places.row.mul(maps.size(3)).add_(places.column).add_(corner));
+    }
+
+    int width = 0, height = 0;
+    std::vector<DevicePictures::Tile> tiles;
+
+private:
+    static constexpr int kStep = 128;
+};
+
+} // namespace
+
+void DeviceMtcnn::scan(const DevicePictures& pictures, Levels& levels) const {
+    std::vector<at::Tensor> all;                    // answers for every cell of every grid: score and offsets
+    std::vector<std::pair<int64_t, size_t>> begins; // where each level's begin, in that order
+    int64_t cells = 0;
+    for (size_t begin = 0, end = 0; begin < levels.size(); begin = end) {
+        std::vector<MtcnnCascade::Level*> some;
+        for (int64_t pixels = 0; end < levels.size(); end++) {
+            MtcnnCascade::Level& level = levels[end];
+            pixels += int64_t{level.width} * level.height;
+            if (end > begin && pixels > kCanvasPixels) break;
+            some.push_back(&level);
+            begins.emplace_back(cells, end);
+            cells += int64_t{PNet::gridSize(level.height)} * PNet::gridSize(level.width);
+        }
+        const Canvas canvas(some);
+        const at::Tensor first = pnet1_(input(pictures.canvas(canvas.tiles, canvas.width, canvas.height).unsqueeze(0)));
+        all.push_back(scored(canvas.windows(*device_, pnet4_(pnet3_(pnet2_(pool(canvas.padded(*device_, first), 2)))))));
     }
     if (all.empty()) return;
     const at::Tensor answers = at::cat(all), enough = at::nonzero(answers.select(1, 0).ge(float(options_.thresholds[0]))).squeeze(1);

@@ -11,6 +11,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/minimum.h>
+#include <ATen/ops/searchsorted.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
@@ -48,6 +49,22 @@ struct Edges {
 };
 
 } // namespace
+
+Places::Places(const Device& device, const std::vector<std::pair<int, int>>& sizes) {
+    std::vector<int64_t> begins, ends, widths;
+    int64_t total = 0;
+    for (const auto& [width, height] : sizes) {
+        begins.push_back(total);
+        ends.push_back(total += int64_t{width} * height);
+        widths.push_back(width);
+    }
+    const int64_t n = int64_t(sizes.size());
+    const at::Tensor all = at::arange(total, device.options(at::kLong));
+    grid = at::searchsorted(device.up(ends, {n}), all, /*out_int32=*/false, /*right=*/true);
+    const at::Tensor own = all.sub(device.up(begins, {n}).index_select(0, grid)), width = device.up(widths, {n}).index_select(0, grid);
+    row = own.div(width, "floor");
+    column = own.sub(row.mul(width));
+}
 
 DevicePictures::DevicePictures(const Device& device, const std::vector<Image>& images) : device_(device) {
     int64_t bytes = 0, pixels = 0, sums = 0;
@@ -112,6 +129,29 @@ at::Tensor DevicePictures::windows(const at::Tensor& above, const at::Tensor& be
     shape.push_back(3);
     const auto at = [&](const at::Tensor& place) { return sums_.index_select(0, place.flatten()); };
     return at(first).sub_(at(above.add(right))).sub_(at(below.add(left))).add_(at(above.add(left))).view(shape);
+}
+
+at::Tensor DevicePictures::canvas(const std::vector<Tile>& tiles, int width, int height) const {
+    std::vector<std::pair<int, int>> sizes;
+    std::vector<int64_t> numbers; // corner in sums_, step, width and height in the picture and on the canvas, corner on the canvas
+    for (const Tile& tile : tiles) {
+        const Place& place = places_[tile.picture];
+        const int64_t step = place.wholeWidth + 1;
+        sizes.emplace_back(tile.width, tile.height);
+        numbers.insert(numbers.end(), {place.sums + place.y * step + place.x, step, place.width, place.height, tile.width, tile.height,
+                                       int64_t{tile.y} * width + tile.x});
+    }
+    const Places places(device_, sizes);
+    const at::Tensor table = device_.up(numbers, {int64_t(tiles.size()), 7});
+    const auto of = [&](int64_t i) { return table.select(1, i).index_select(0, places.grid); };
+    const Edges rows(places.row, of(3), of(5)), columns(places.column, of(2), of(4));
+    const at::Tensor corner = of(0), step = of(1);
+    const auto down = [&](const at::Tensor& edge) { return edge.mul(step).add_(corner); };
+    const at::Tensor sums = windows(down(rows.begin), down(rows.end), columns.begin, columns.end);
+    const at::Tensor high = rows.end.sub(rows.begin).to(at::kFloat).reciprocal_(), wide = columns.end.sub(columns.begin).to(at::kFloat).reciprocal_();
+    const at::Tensor pixels = at::zeros({int64_t{height} * width, 3}, device_.options(at::kFloat));
+    pixels.index_copy_(0, places.row.mul(width).add_(places.column).add_(of(6)), sums.to(at::kFloat).mul_(wide.mul_(high).unsqueeze(1)));
+    return pixels.view({height, width, 3});
 }
 
 at::Tensor DevicePictures::crops(const MtcnnCascade::Crop* crops, int64_t n, int side) const {

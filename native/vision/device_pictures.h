@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -12,6 +13,14 @@
 #include "vision/mtcnn_cascade.h"
 
 namespace faiss_vision {
+
+/// The places of several grids, row by row, one grid after the other: which grid, which row and which column, whole numbers each.
+struct Places {
+    /// @param sizes  width and height of each. Within Device::run.
+    Places(const Device& device, const std::vector<std::pair<int, int>>& sizes);
+
+    at::Tensor grid, row, column;
+};
 
 /// Pictures on a device: they go up once, as bytes, and everything that the networks read is cut out of them there.
 /// Beside the bytes it keeps sums over everything above and to the left of each pixel, in whole numbers: the mean over any
@@ -30,6 +39,14 @@ public:
 
     /// The whole picture averaged to height x width x 3 numbers from 0 to 255, as AreaResampler scales.
     at::Tensor scaled(size_t picture, int width, int height) const;
+
+    /// What is looked at of a picture, averaged to width x height, its corner at (x, y) of a canvas.
+    struct Tile {
+        size_t picture;
+        int width, height, x, y;
+    };
+    /// Tiles of any pictures side by side, as `scaled` gives each: height x width x 3. Between them lies 0.
+    at::Tensor canvas(const std::vector<Tile>& tiles, int width, int height) const;
 
     /// Parts of pictures, n x side x side x 3.
     at::Tensor crops(const MtcnnCascade::Crop* crops, int64_t n, int side) const;
