@@ -1,15 +1,19 @@
 #include <cmath>
+#include <iostream>
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 #include <gtest/gtest.h>
 
 #include "vision/area_resampler.h"
 #include "vision/box_chip.h"
 #include "vision/depth_estimation.h"
 #include "vision/device_depth.h"
+#include "vision/device_mtcnn.h"
 #include "vision/device_pictures.h"
 #include "vision/face_chip.h"
 #include "vision/face_recognizer_factory.h"
+#include "vision/mtcnn.h"
 #include "vision_support.h"
 
 // What is cut out of pictures on a device, against what the CPU's own code cuts.
@@ -70,6 +74,18 @@ TEST(DevicePictures, scaleAsTheProcessorDoes) {
             EXPECT_EQ(numbers(pictures.scaled(0, width, height)), resampled(RgbPixels(test::rgb(first, 131, 97)), {0, 0, 131, 97}, width, height));
             EXPECT_EQ(numbers(pictures.scaled(1, width, height)), resampled(RgbPixels(test::rgb(second, 40, 61)), {0, 0, 40, 61}, width, height));
         }
+    });
+}
+
+TEST(DevicePictures, layScaledOnesSideBySide) {
+    const std::vector<uint8_t> first = picture(131, 97), second = picture(40, 61);
+    device().run([&] {
+        DevicePictures pictures(device(), {test::rgb(first, 131, 97), test::rgb(second, 40, 61)});
+        pictures.look(0, 30, 20, 90, 60);
+        const std::vector<DevicePictures::Tile> tiles = {{0, 45, 31, 0, 0}, {1, 13, 20, 50, 2}, {0, 91, 61, 4, 40}, {1, 1, 1, 127, 127}};
+        at::Tensor expected = at::zeros({128, 128, 3});
+        for (const auto& [source, width, height, x, y] : tiles) expected.narrow(0, y, height).narrow(1, x, width).copy_(pictures.scaled(source, width, height));
+        EXPECT_EQ(numbers(pictures.canvas(tiles, 128, 128)), numbers(expected));
     });
 }
 
@@ -168,6 +184,70 @@ TEST(DeviceDepth, scalesAsTheProcessorDoes) {
             EXPECT_LE(worst, 1e-4f) << width << " x " << height;
         });
     }
+}
+
+namespace {
+
+/// Pictures of all kinds of sizes: with faces, with noise between them, and far longer than wide.
+struct Album {
+    Album() {
+        for (const auto& [width, height] : {std::pair{301, 222}, std::pair{180, 211}, std::pair{97, 400}, std::pair{23, 35}, std::pair{250, 170}, std::pair{13, 12}}) {
+            pixels.push_back(picture(width, height));
+            if (width > 160 && height > 160) test::lay(test::chip(width % 2 == 0 ? "obama.jpg" : "biden.jpg"), 9, 12, pixels.back(), width);
+            images.push_back({test::rgb(pixels.back(), width, height)});
+        }
+    }
+    std::vector<std::vector<uint8_t>> pixels;
+    std::vector<Image> images;
+};
+
+} // namespace
+
+TEST(DeviceMtcnn, findsWhatTheProcessorFinds) {
+    const Album album;
+    MtcnnOptions options;
+    options.thresholds = {0.1, 0.01, 0.01}; // what is at edges of levels counts too
+    const Safetensors weights(test::model("mtcnn"));
+    std::vector<RgbPixels> pixels;
+    for (const Image& image : album.images) pixels.emplace_back(image);
+    std::vector<const RgbPixels*> pointers;
+    for (const RgbPixels& picture : pixels) pointers.push_back(&picture);
+    const auto expected = Mtcnn(weights, options).detect(pointers);
+    const auto cpu = std::make_shared<const Device>(at::kCPU, at::kFloat);
+    cpu->run([&] {
+        const DevicePictures pictures(*cpu, album.images);
+        const auto found = DeviceMtcnn(weights, options, cpu).detect(pictures, std::vector<double>(album.images.size()));
+        size_t total = 0;
+        for (size_t i = 0; i < expected.size(); i++) {
+            ASSERT_EQ(found[i].size(), expected[i].size()) << i;
+            total += found[i].size();
+            for (size_t k = 0; k < expected[i].size(); k++) {
+                EXPECT_NEAR(found[i][k].box.x1, expected[i][k].box.x1, 0.02) << i << ", " << k;
+                EXPECT_NEAR(found[i][k].box.y2, expected[i][k].box.y2, 0.02) << i << ", " << k;
+            }
+        }
+        EXPECT_GT(total, 50u);
+    });
+}
+
+// On a GPU each of them is a kernel or more, and starting those takes longer than they do.
+TEST(DeviceMtcnn, asksForFewOperations) {
+    const Album album;
+    const auto cpu = std::make_shared<const Device>(at::kCPU, at::kFloat);
+    cpu->run([&] {
+        DeviceMtcnn detector(Safetensors(test::model("mtcnn")), {}, cpu);
+        const DevicePictures pictures(*cpu, album.images);
+        static int operations;
+        operations = 0;
+        const auto counting = at::addThreadLocalCallback(at::RecordFunctionCallback([](const at::RecordFunction&) -> std::unique_ptr<at::ObserverContext> {
+                                                             operations++;
+                                                             return nullptr;
+                                                         }).scopes({at::RecordScope::FUNCTION}));
+        detector.detect(pictures, std::vector<double>(album.images.size()));
+        at::removeCallback(counting);
+        std::cout << operations << " operations\n";
+        EXPECT_LT(operations, 1000);
+    });
 }
 
 TEST(DeviceFaceRecognition, givesWhatTheProcessorGives) {
