@@ -11,7 +11,7 @@
 namespace faiss_vision {
 namespace {
 
-constexpr int64_t kCanvasPixels = int64_t{1} << 22; // of levels that go through the first network together: some 300 bytes for each
+constexpr int64_t kCanvasPixels = int64_t{1} << 21; // of levels that go through the first network together: some 400 bytes for each
 constexpr int64_t kSmallCrops = 1024, kCrops = 256; // through the second and the third
 constexpr int64_t kRecorded = 64;                   // crops: more keep a GPU busy without a recording
 

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <map>
 #include <optional>
 #include <typeinfo>
@@ -93,12 +92,14 @@ public:
     size_t sa_code_size() const override { return codeSize_; }
 
     int64_t nprobe() const override {
+        Locked locked(*this); // it may have to be mended first
         const faiss::Index* const part = partsOf(placed()).front();
         if (const auto* const cpu = dynamic_cast<const faiss::IndexIVF*>(part)) return int64_t(cpu->nprobe);
         const auto* const ivf = dynamic_cast<const faiss::gpu::GpuIndexIVF*>(part);
         return ivf == nullptr ? 0 : ivf->getNumProbes();
     }
     void setNprobe(int64_t nprobe) override {
+        Locked locked(*this);
         for (faiss::Index* const part : partsOf(placed())) {
             if (auto* const cpu = dynamic_cast<faiss::IndexIVF*>(part)) cpu->nprobe = size_t(nprobe);
             if (auto* const ivf = dynamic_cast<faiss::gpu::GpuIndexIVF*>(part)) ivf->setNumProbes(int(nprobe));
@@ -137,26 +138,12 @@ public:
             throw Error("ERR_UNSUPPORTED", "`k` can be at most " + std::to_string(faiss::gpu::getMaxKSelection()) + " on a GPU, got " +
                                                std::to_string(k) + ". Search on the CPU: to('cpu')");
         }
-        if (n > std::numeric_limits<int>::max()) {
-            throw Error("ERR_UNSUPPORTED", "a search on a GPU takes at most 2^31 - 1 vectors, got " + std::to_string(n));
-        }
         Locked locked(*this);
         cudaCall("search", placement_.devices, [&] {
-            faiss::Index& index = placed();
-            const bool there = faiss::gpu::getDeviceForAddress(x) >= 0;
-            const size_t input = there ? 0 : size_t(n) * size_t(d) * sizeof(float);
-            const size_t results = size_t(n) * size_t(k);
-            // Labels first: they must lie at multiples of eight.
-            char* const staging = static_cast<char*>(devices_.front()->pageLocked(results * (sizeof(int64_t) + sizeof(float)) + input));
-            if (staging == nullptr) return index.search(n, x, k, distances, labels); // large: FAISS goes through it in pieces
-            auto* const stagedLabels = reinterpret_cast<int64_t*>(staging);
-            auto* const stagedDistances = reinterpret_cast<float*>(stagedLabels + results);
-            float* const staged = stagedDistances + results;
-            if (!there) std::memcpy(staged, x, input);
-            index.search(n, there ? x : staged, k, stagedDistances, stagedLabels);
-            for (const auto& device : devices_) device->wait(); // copies to page-locked memory are only begun
-            std::copy_n(stagedDistances, results, distances);
-            std::copy_n(stagedLabels, results, labels);
+            const faiss::Index& index = placed();
+            // FAISS counts results in 31 bits and keeps them all on the GPU: so many at a time.
+            const int64_t most = (int64_t{1} << 26) / k;
+            for (int64_t i = 0; i < n; i += most) searchSome(index, std::min(most, n - i), x + i * d, k, distances + i * k, labels + i * k);
         });
     }
 
@@ -187,6 +174,23 @@ private:
     private:
         std::vector<std::unique_lock<std::mutex>> locks_;
     };
+
+    void searchSome(const faiss::Index& index, int64_t n, const float* x, int64_t k, float* distances, int64_t* labels) const {
+        const bool there = faiss::gpu::getDeviceForAddress(x) >= 0;
+        const size_t input = there ? 0 : size_t(n) * size_t(d) * sizeof(float);
+        const size_t results = size_t(n) * size_t(k);
+        // Labels first: they must lie at multiples of eight.
+        char* const staging = static_cast<char*>(devices_.front()->pageLocked(results * (sizeof(int64_t) + sizeof(float)) + input));
+        if (staging == nullptr) return index.search(n, x, k, distances, labels); // large: FAISS goes through it in pieces
+        auto* const stagedLabels = reinterpret_cast<int64_t*>(staging);
+        auto* const stagedDistances = reinterpret_cast<float*>(stagedLabels + results);
+        float* const staged = stagedDistances + results;
+        if (!there) std::memcpy(staged, x, input);
+        index.search(n, there ? x : staged, k, stagedDistances, stagedLabels);
+        for (const auto& device : devices_) device->wait(); // copies to page-locked memory are only begun
+        std::copy_n(stagedDistances, results, distances);
+        std::copy_n(stagedLabels, results, labels);
+    }
 
     faiss::gpu::GpuMultipleClonerOptions options() const {
         faiss::gpu::GpuMultipleClonerOptions options;
