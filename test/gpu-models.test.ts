@@ -63,7 +63,8 @@ describe.each(cuda === undefined ? ['torch', 'cuda'] : ['torch'])('features that
   let array: Float32Array;
   beforeAll(async () => {
     recognizer = await FaceRecognizer.load({ model: 'resnet128', device });
-    chips = Buffer.concat(['obama.jpg', 'biden.jpg', 'obama3.jpg'].map((name) => readFileSync(join(__dirname, `golden/resnet128/${name}.150x150.rgb`))));
+    const chip = (name: string) => readFileSync(join(__dirname, `golden/resnet128/${name}.150x150.rgb`));
+    chips = Buffer.concat(['obama.jpg', 'biden.jpg', 'obama3.jpg'].map(chip));
     array = await recognizer.embed(chips);
   });
   afterAll(() => recognizer.close());
@@ -127,7 +128,8 @@ describe.each(cuda === undefined ? ['torch', 'cuda'] : ['torch'])('features that
     await expect(Index.factory(64, 'Flat').search(features, 1)).rejects.toMatchObject({
       code: 'ERR_DIMENSION_MISMATCH', message: '`vectors` must hold vectors of 64 numbers, got vectors of 128',
     });
-    await expect(Index.factory(128, 'IDMap2,Flat').add(features, [1])).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringContaining('`ids`') });
+    const message = expect.stringContaining('`ids`') as string;
+    await expect(Index.factory(128, 'IDMap2,Flat').add(features, [1])).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message });
     // What another thread would get of them.
     await expect(Index.factory(128, 'Flat').search(structuredClone(features), 1)).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' });
     await expect(recognizer.embed(chips.subarray(1), { keepOnDevice: true })).rejects.toMatchObject({ code: 'ERR_DIMENSION_MISMATCH' });

@@ -107,7 +107,8 @@ async function kept({ device, number, rehearsal, size, load, say, verdict }, Fac
   const through = await index.search(array, 5)
   for (const [what, place] of [['the index on the device', index], ['one on the processor', other]]) {
     const { ids: others, worst } = compare(await place.search(features, 5), through, 1e-3)
-    verdict(`features kept on the device, searched by ${what}: as through the processor's memory`, others === 0 && worst <= 1e-3, `${others} other ids, distances within ${worst.toExponential(1)}`, '0, 0.001')
+    const measured = `${others} other ids, distances within ${worst.toExponential(1)}`
+    verdict(`features kept on the device, searched by ${what}, as through the processor's memory`, others === 0 && worst <= 1e-3, measured, '0, 0.001')
   }
   features.dispose()
 
@@ -121,7 +122,8 @@ async function kept({ device, number, rehearsal, size, load, say, verdict }, Fac
   const before = free()
   const times = await inTurn({ kept: timed(way(true)), through: timed(way(false)) }, size(10, 1), size(2, 0))
   const taken = (before - free()) / 2 ** 20
-  say(`From ${count} chips to neighbours: kept on the device ${figure(median(times.kept) / 1000)} ms, through the processor's memory ${figure(median(times.through) / 1000)} ms.`)
+  const took = (all) => `${figure(median(all) / 1000)} ms`
+  say(`From ${count} chips to neighbours: features kept on the device ${took(times.kept)}, through the processor's memory ${took(times.through)}.`)
   verdict("features that were given back take of the device's memory", taken <= 64, `${figure(taken)} MiB`, 'at most 64 MiB')
   await Promise.all([recognizer.close(), index.close(), other.close()])
 }

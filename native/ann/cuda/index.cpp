@@ -339,8 +339,9 @@ private:
     int64_t mostOfList() const { return 2'000'000'000 / int64_t(codeSize_); }
     void requireRoom(int64_t length) const {
         if (length <= mostOfList()) return;
-        throw Error("ERR_UNSUPPORTED", "a list of an " + type_ + " on a GPU holds at most " + std::to_string(mostOfList()) + " of these vectors (2 GB), and " +
-                                           std::to_string(length) + " may come to be in one: take more lists, or smaller codes");
+        throw Error("ERR_UNSUPPORTED", "a list of an " + type_ + " on a GPU holds at most " + std::to_string(mostOfList()) +
+                                           " of these vectors (2 GB), and " + std::to_string(length) +
+                                           " may come to be in one: take more lists, or smaller codes");
     }
 
     const GpuPlacement placement_;
