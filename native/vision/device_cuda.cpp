@@ -66,13 +66,13 @@ bool saysOutOfMemory(const std::string& what) {
 
 /// Recordings one at a time: torch's random numbers, which no network here uses, take part in one only. And while one is under way
 /// torch refuses to give its cached memory back, whoever asks.
-std::mutex& recording() {
+std::mutex& recordingMutex() {
     static std::mutex& mutex = *new std::mutex; // never ended: a model may outlive the process's own objects
     return mutex;
 }
 
 void emptyCache() {
-    const std::lock_guard<std::mutex> lock(recording());
+    const std::lock_guard<std::mutex> lock(recordingMutex());
     c10::cuda::CUDACachingAllocator::emptyCache();
 }
 
@@ -173,7 +173,7 @@ at::Tensor Batched::part(const at::Tensor& inputs) {
     while (size < n) size *= 2;
     std::unique_ptr<Recordings::Recording>& recording = recordings_->bySize[size];
     if (recording == nullptr) {
-        const std::lock_guard<std::mutex> lock(recording());
+        const std::lock_guard<std::mutex> lock(recordingMutex());
         auto made = std::make_unique<Recordings::Recording>();
         std::vector<int64_t> shape = inputs.sizes().vec();
         shape[0] = size;
