@@ -37,7 +37,7 @@ try {
   void tell({ title })
   await check(context)
 } catch (error) {
-  problem = `${error.code ?? error.name}: ${error.message}`
+  problem = `${error.code ?? error.name}: ${error.message}`.split('\n')[0] // a table has no lines in lines
   console.error(error)
 }
 await tell({ ended: true, problem })

@@ -1,6 +1,6 @@
 // What the checks need on a machine that has a driver and nothing else of ours: two archives, each within 64 MiB.
 import { execFileSync } from 'node:child_process'
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -40,7 +40,7 @@ export async function pack(root, folder) {
     for (const model of ['mtcnn', 'resnet128']) models(modelPath(model), `models/${model}.safetensors`)
     for (const file of GOLDEN) models(join(root, 'test/golden', file), `test/golden/${file}`)
     if (existsSync(photosFolder())) models(photosFolder(), 'cache/photos')
-    for (const name of sharpAndItsNeeds(root)) models(join(root, 'node_modules', name), `node_modules/${name}`)
+    for (const name of withNeeds(root, ['sharp', 'proper-lockfile', 'tar'])) models(join(root, 'node_modules', name), `node_modules/${name}`)
     for (const name of ['models', 'cache']) {
       mkdirSync(join(work, 'models', name), { recursive: true })
       writeFileSync(join(work, 'models', name, '.gpu-check'), '')
@@ -57,9 +57,16 @@ export async function pack(root, folder) {
   }
 }
 
-/** Packages that decode pictures, as they are installed. */
-function sharpAndItsNeeds(root) {
-  const installed = (name) => existsSync(join(root, 'node_modules', name))
-  const images = installed('@img') ? readdirSync(join(root, 'node_modules/@img')).map((name) => `@img/${name}`) : []
-  return ['sharp', 'detect-libc', 'semver', ...images].filter(installed)
+/** What faces and depth load: these packages and those that they depend on, as far as they are installed here. */
+function withNeeds(root, names) {
+  const all = new Set()
+  const add = (name) => {
+    const manifest = join(root, 'node_modules', name, 'package.json')
+    if (all.has(name) || !existsSync(manifest)) return
+    all.add(name)
+    const { dependencies, optionalDependencies } = JSON.parse(readFileSync(manifest, 'utf8'))
+    Object.keys({ ...dependencies, ...optionalDependencies }).forEach(add)
+  }
+  names.forEach(add)
+  return all
 }
