@@ -1,7 +1,8 @@
 // Compiles vision.node for CUDA against the libtorch of PyPI's wheel, 3 GB to fetch the first time, and tries it without a GPU.
 // Only when asked for: FAISS_VISION_TEST_CUDA=1 npm test -- cuda-vision
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 
@@ -57,6 +58,28 @@ describe.skipIf(!asked)(`faces and depth built for CUDA${asked ? '' : ' (skipped
       expect.stringMatching(/^`device` 'cuda:9' cannot be used: (there is no (NVIDIA driver|NVIDIA GPU|such device)|the NVIDIA driver is too old)/),
     ]);
   });
+
+  it('is packed with all that gpu-check needs on a machine that has libtorch and nothing else', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'faiss-vision-pack-'));
+    try {
+      execFileSync(process.execPath, ['scripts/gpu-check.mjs', '--pack', folder], { cwd: root });
+      const there = join(folder, 'there');
+      mkdirSync(there);
+      for (const archive of ['search', 'models'].map((name) => join(folder, `${name}.tar.xz`))) {
+        expect(statSync(archive).size, archive).toBeLessThan(64 * 2 ** 20);
+        execFileSync('tar', ['-C', there, '-xJf', archive]);
+      }
+      // Where this build's libtorch lies; nothing else of this machine's.
+      const dynamic = execFileSync('readelf', ['-d', join(root, 'build-cuda-vision/Release/vision.node')], { encoding: 'utf8' });
+      const env = { LD_LIBRARY_PATH: /RUNPATH.*\[\$ORIGIN:(.*)\]/.exec(dynamic)![1]!, HOME: there };
+      const args = ['scripts/gpu-check.mjs', '--rehearse', '--only', 'search-speed,processes,faces,depth'];
+      const { status, stdout, stderr } = spawnSync(join(there, 'node'), args, { cwd: there, encoding: 'utf8', env });
+      expect(status, stdout + stderr).toBe(0);
+      expect(stdout).toContain('Photos to features');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  }, hour);
 
   it('has CUDA, which the build for the processor has no trace of', () => {
     const needed = (build: string) => execFileSync('readelf', ['-d', join(root, build, 'Release/vision.node')], { encoding: 'utf8' });
