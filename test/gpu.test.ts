@@ -155,6 +155,14 @@ describe('scripts/gpu-check', () => {
     expect(readFileSync(output, 'utf8').trim()).toBe(stdout.trim());
   });
 
+  it('is over in time, and tells what was not done', () => {
+    const { status, stdout } = check('--rehearse', '--only', 'search-results,processes', '--minutes', '0.01');
+    expect(status).toBe(1);
+    expect(stdout).toContain('stopped after 0.01 minutes in all');
+    expect(stdout).toContain('not begun within 0.01 minutes');
+    expect(check('--minutes', 'x')).toMatchObject({ status: 2 });
+  });
+
   it.skipIf(cuda.reason !== undefined)(`passes on this GPU${cuda.reason === undefined ? '' : ` (skipped: ${cuda.reason})`}`, () => {
     const { status, stdout, stderr } = check('--only', 'search-results,memory,processes');
     expect(status, stdout + stderr).toBe(0);

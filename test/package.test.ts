@@ -9,7 +9,7 @@ const run = (folder: string, ...args: string[]) => execFileSync(process.execPath
 
 describe('module formats', () => {
   const names =
-    'Ann,BaseIndex,BinaryIndex,DepthEstimator,DepthMap,DepthWatch,FaceQualityError,FaceRecognizer,FaissVisionError,Gallery,Index,IndexFlatIP,IndexFlatL2,' +
+    'Ann,BaseIndex,BinaryIndex,DepthEstimator,DepthMap,DepthWatch,DeviceFeatures,FaceQualityError,FaceRecognizer,FaissVisionError,Gallery,Index,IndexFlatIP,IndexFlatL2,' +
     'IndexHNSW,IndexIVFFlat,IndexIVFPQ,IndexLSH,IndexPQ,IndexScalarQuantizer,convertWeights,drawFaces,info,openFrames,searchInfo,setCudaMemory,setThreads';
 
   it.each([
