@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Face } from '../dist/index.js';
+import type { Face, RawImage } from '../dist/index.js';
 import { Decision } from '../packages/service/dist/pipeline/decision.js';
 import { FaceWatch, type Frame } from '../packages/service/dist/pipeline/face-watch.js';
 import { Newest } from '../packages/service/dist/pipeline/newest.js';
@@ -88,8 +88,9 @@ describe('a decision', () => {
 
 describe('the face watch', () => {
   /** Frames are lists of faces: [who, x, detector's score]. */
-  async function watch(frames: [string, number, number?][][], decision = {}) {
+  async function watch(frames: [string, number, number?][][], decision = {}, pictures = true) {
     const told: string[] = [];
+    const shown: (string | undefined)[] = [];
     const people: Record<string, number> = { ada: 1, bob: 2 };
     const noise = Uint8Array.from({ length: 640 * 480 }, (_, i) => (i * 7919) & 255);
     let faces: Face[] = [];
@@ -99,16 +100,20 @@ describe('the face watch', () => {
       recognizer: { faces: async () => faces, threshold: 0.6 },
       nearest: async (features) =>
         features.map(([code]) => (code === 0 ? undefined : { id: String(code), name: code === 1 ? 'ada' : 'bob', distance: 0.3 })),
-      tell: ({ type, person, track }: NewEvent) => told.push(`${type} ${person?.name ?? '-'} ${track!.length}`),
+      pictures,
+      tell: ({ type, person, track, box }: NewEvent, face?: RawImage) => {
+        told.push(`${type} ${person?.name ?? '-'} ${track!.length}`);
+        if (type !== 'left') shown.push(face && `${face.width} x ${face.height} of ${box!.width} x ${box!.height}`);
+      },
     });
     const live: string[] = [];
-    for (const [i, shown] of frames.entries()) {
-      faces = shown.map(([who, x, score = 1]) => ({ box: box(x), score, landmarks: [], features: Float32Array.of(people[who] ?? 0) }));
+    for (const [i, there] of frames.entries()) {
+      faces = there.map(([who, x, score = 1]) => ({ box: box(x), score, landmarks: [], features: Float32Array.of(people[who] ?? 0) }));
       const frame: Frame = { number: i, time: 100 * i, pixels: { data: noise, width: 640, height: 480, channels: 1 } };
       live.push((await faceWatch.take(frame)).map(({ state, person }) => person?.name ?? state).join());
     }
     faceWatch.end('over');
-    return { told, live };
+    return { told, live, shown };
   }
   const times = <T>(count: number, value: T): T[] => Array(count).fill(value) as T[];
 
@@ -143,6 +148,14 @@ describe('the face watch', () => {
     expect((await watch(places.map((x) => [['ada', x]]))).told).toEqual(['recognised ada 16', 'left ada 16']);
     const two = places.map((x): [string, number][] => [['ada', x], ['bob', 500 - x]]);
     expect((await watch(two)).told).toEqual(['recognised ada 16', 'recognised bob 16', 'left ada 16', 'left bob 16']);
+  });
+
+  it('gives each event its picture, also that of somebody who is known after all, and none where nobody keeps it', async () => {
+    const frames = [...times(5, [['x', 50]]), ...times(5, [['ada', 52]])] as [string, number][][];
+    const { told, shown } = await watch(frames);
+    expect(told).toEqual(['unknown - 16', 'recognised ada 16', 'left ada 16']);
+    expect(shown).toEqual(Array(2).fill('161 x 161 of 80 x 80'));
+    expect((await watch(frames, {}, false)).shown).toEqual([undefined, undefined]);
   });
 
   it('does not recognise by frames that are too bad, and says nothing of a track without a decision', async () => {

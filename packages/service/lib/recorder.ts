@@ -31,6 +31,11 @@ export class Recorder {
     this.#options = options;
   }
 
+  /** Whether any event's picture is kept. */
+  get keepsPictures(): boolean {
+    return this.#options.snapshots || this.#options.rules.keepPictures;
+  }
+
   tell(event: NewEvent, face?: RawImage): void {
     const { events, outbox, rules, hub, metrics, log, snapshots } = this.#options;
     let intents: ReturnType<Rules['intend']> = [];

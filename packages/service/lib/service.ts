@@ -189,7 +189,12 @@ export class Service {
       camera,
       tell: (event, face) => this.#recorder.tell(event, face),
       faces: config.faces
-        ? { decision: { ...decision, frames: config.frames ?? decision.frames }, recognizer: this.#recognizer, nearest: (features) => this.#people.nearest(features) }
+        ? {
+            decision: { ...decision, frames: config.frames ?? decision.frames },
+            recognizer: this.#recognizer,
+            nearest: (features) => this.#people.nearest(features),
+            pictures: this.#recorder.keepsPictures,
+          }
         : undefined,
       depth: config.depth && this.#depth ? { estimator: this.#depth, every: models.depth!.every, clearAt: models.depth!.clearAt } : undefined,
     });

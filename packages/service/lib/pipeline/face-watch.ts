@@ -34,7 +34,8 @@ interface Look {
   score: number;
   box: Box;
   frame: { width: number; height: number };
-  face: RawImage;
+  /** Where pictures are kept, until the first event has it. */
+  face?: RawImage;
 }
 
 interface About {
@@ -52,6 +53,8 @@ export interface FaceWatchOptions {
   decision: DecisionConfig;
   recognizer: Pick<FaceRecognizer, 'faces' | 'threshold'>;
   nearest: Nearest;
+  /** Whether anybody keeps the picture of a face with its event. */
+  pictures: boolean;
   tell: Tell;
 }
 
@@ -105,15 +108,16 @@ export class FaceWatch {
     const sharp = sharpness(pixels, box);
     if (sharp < minSharpness) return false;
     const here = quality(score, box, sharp);
-    const { best } = track.about;
+    const { best, decision } = track.about;
     if (!best || here > best.quality) {
-      track.about.best = { quality: here, score, box, frame: { width: pixels.width, height: pixels.height }, face: cropped(pixels, box) };
+      // Not for as long as the face is there: what lives long stays in memory until V8 looks through all of its heap.
+      const wanted = this.#options.pictures && decision.verdict === undefined;
+      track.about.best = { quality: here, score, ...place(pixels, box), ...(wanted ? { face: cropped(pixels, box) } : {}) };
     }
     return here >= WORST_LOOK * track.about.best!.quality;
   }
 
   #decide(track: Track<About>, known: Known | undefined, face: Face, frame: Frame): Track<About> {
-    const time = new Date(frame.time);
     const verdict = track.about.decision.look(known);
     if (verdict === 'replaced') {
       this.#tracker.end(track);
@@ -122,17 +126,19 @@ export class FaceWatch {
       this.#look(other!, face, frame);
       // It has been seen on as many frames as a decision needs.
       for (let i = 0; i < this.#options.decision.frames; i++)
-        if (other!.about.decision.look(known) === 'recognised') this.#tellWho(other!, 'recognised', time);
+        if (other!.about.decision.look(known) === 'recognised') this.#tellWho(other!, 'recognised', face, frame);
       return other!;
     }
-    if (verdict) this.#tellWho(track, verdict, time);
+    if (verdict) this.#tellWho(track, verdict, face, frame);
     return track;
   }
 
-  #tellWho(track: Track<About>, type: 'recognised' | 'unknown', time: Date): void {
-    const { decision, best } = track.about;
-    const { box, score, frame, face } = best!;
-    this.#options.tell({ type, camera: this.#options.camera, time, track: track.id, ...who(decision), score, box: rounded(box), frame }, face);
+  /** Shows the best look; where that was shown before, as of somebody who is known after all, the one that decided. */
+  #tellWho({ id, about: { decision, best } }: Track<About>, type: 'recognised' | 'unknown', { score, box }: Face, { time, pixels }: Frame): void {
+    const { camera, pictures, tell } = this.#options;
+    const shown = best!.face || !pictures ? { ...best! } : { score, ...place(pixels, box), face: cropped(pixels, box) };
+    delete best!.face;
+    tell({ type, camera, time: new Date(time), track: id, ...who(decision), score: shown.score, box: rounded(shown.box), frame: shown.frame }, shown.face);
   }
 
   #tellLeft(tracks: readonly Track<About>[], reason?: string): void {
@@ -151,6 +157,10 @@ export class FaceWatch {
 
 function distance(a: Float32Array, b: Float32Array): number {
   return Math.sqrt(a.reduce((sum, value, i) => sum + (value - b[i]!) ** 2, 0));
+}
+
+function place({ width, height }: RawImage, box: Box): Pick<Look, 'box' | 'frame'> {
+  return { box, frame: { width, height } };
 }
 
 function who({ person }: Decision): Pick<NewEvent, 'person' | 'distance'> {

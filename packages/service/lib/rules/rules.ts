@@ -41,6 +41,11 @@ export class Rules {
     this.#options = options;
   }
 
+  /** Whether one of them keeps the picture of a face, on or off. */
+  get keepPictures(): boolean {
+    return this.#options.rules.some((rule) => rule.do.some((action) => kindOf(action) === 'photo'));
+  }
+
   /** Called within the transaction that keeps the event. */
   intend(event: ServiceEvent): Intent[] {
     const time = new Date(event.time);
