@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Audit } from '../packages/service/dist/store/audit.js';
 import { openDatabase, type Db } from '../packages/service/dist/store/database.js';
 import { EventStore } from '../packages/service/dist/store/events.js';
@@ -133,6 +133,19 @@ describe('tokens', () => {
     const secret = token.split('_').slice(2).join('_');
     expect(readFileSync(join(folder, 'service.db')).includes(secret)).toBe(false);
     expect([tokens.remove('page'), tokens.remove('page'), tokens.check(token)]).toEqual([true, false, undefined]);
+  });
+
+  it('count wherever they are made: here at once, by another program within a second or so', async () => {
+    const tokens = new Tokens(db);
+    expect(tokens.any).toBe(false);
+    tokens.create('page', ['read']);
+    expect(tokens.any).toBe(true);
+    tokens.remove('page');
+    expect(tokens.any).toBe(false);
+    const other = openDatabase(join(folder, 'service.db'));
+    new Tokens(other).create('door', ['read']);
+    other.close();
+    await vi.waitFor(() => expect(tokens.any).toBe(true), { timeout: 10_000 });
   });
 
   it('end when their time is over', () => {

@@ -46,6 +46,9 @@ const CONTENT_SECURITY = [
   "trusted-types 'none'",
 ].join('; ');
 
+/** Of every answer. */
+const HEADERS = { 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'content-security-policy': CONTENT_SECURITY };
+
 /** The API and the page. */
 export async function buildApp(context: Context): Promise<App> {
   const { config, log, metrics } = context;
@@ -76,8 +79,9 @@ export async function buildApp(context: Context): Promise<App> {
   parsePictures(app as unknown as FastifyInstance);
   authenticate(app as unknown as FastifyInstance, context);
 
-  app.addHook('onRequest', async (request, reply) => {
-    void reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff').header('referrer-policy', 'no-referrer').header('content-security-policy', CONTENT_SECURITY);
+  app.addHook('onRequest', (request, reply, done) => {
+    void reply.headers(HEADERS).header('x-request-id', request.id);
+    done();
   });
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none';

@@ -68,6 +68,8 @@ export class EventStore {
   readonly #delivered;
   readonly #failed;
   readonly #next;
+  readonly #snapshot;
+  readonly #keepSnapshot;
 
   constructor(db: Db) {
     this.#db = db;
@@ -75,6 +77,8 @@ export class EventStore {
     this.#owe = db.prepare('INSERT INTO outbox (sink, sequence) VALUES (?, ?)');
     this.#delivered = db.prepare('DELETE FROM outbox WHERE sink = ? AND sequence = ?');
     this.#failed = db.prepare('UPDATE outbox SET attempts = attempts + 1 WHERE sink = ? AND sequence = ?');
+    this.#snapshot = db.prepare('SELECT snapshot FROM events WHERE id = ?');
+    this.#keepSnapshot = db.prepare('UPDATE events SET snapshot = ? WHERE id = ?');
     this.#next = db.prepare(
       `SELECT ${COLUMNS} FROM events WHERE sequence = (
          SELECT min(outbox.sequence) FROM outbox JOIN events USING (sequence) WHERE sink = ? AND camera = ?)`,
@@ -126,12 +130,12 @@ export class EventStore {
   }
 
   snapshot(id: string): Buffer | undefined {
-    const row = this.#db.prepare('SELECT snapshot FROM events WHERE id = ?').get(id) as { snapshot: Buffer | null } | undefined;
+    const row = this.#snapshot.get(id) as { snapshot: Buffer | null } | undefined;
     return row?.snapshot ?? undefined;
   }
 
   keepSnapshot(id: string, snapshot: Uint8Array): void {
-    writeLightly(this.#db, () => this.#db.prepare('UPDATE events SET snapshot = ? WHERE id = ?').run(snapshot, id));
+    writeLightly(this.#db, () => this.#keepSnapshot.run(snapshot, id));
   }
 
   /** What nobody was told the end of, because the service ended first: tracks without `left`, alerts without `clear`. */
