@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The service: from a frame to the event at a subscriber, many cameras beside one another, what HTTP costs, and a soak.
 //
-//   npm run bench:service [-- --minutes 10] [--only latency,http,cameras,soak] [--json]
+//   npm run bench:service [-- --minutes 10 [--cameras 16]] [--only latency,http,cameras,soak] [--json]
 //
 // Uses Debian's mosquitto. An event has the time at which the service took over the frame that decided; the first figure is from
 // there to the subscriber.
@@ -22,7 +22,12 @@ const require = createRequire(import.meta.url)
 const { photosFolder } = require('../dist/models/cache.js')
 
 const { values } = parseArgs({
-  options: { minutes: { type: 'string', default: '0.5' }, only: { type: 'string', default: 'latency,http,cameras,soak' }, json: { type: 'boolean' } },
+  options: {
+    minutes: { type: 'string', default: '0.5' },
+    cameras: { type: 'string', default: '1' },
+    only: { type: 'string', default: 'latency,http,cameras,soak' },
+    json: { type: 'boolean' },
+  },
 })
 const wanted = values.only.split(',')
 const photo = (name) => join(photosFolder(), 'face_recognition', name)
@@ -56,13 +61,24 @@ async function startBroker() {
   }
 }
 
-async function startService(config) {
+/** @returns the file of a configuration */
+function configure(config) {
   const file = join(folder, `serve-${Math.random().toString(36).slice(2)}.yaml`)
   writeFileSync(file, JSON.stringify({ data: `${file}.data`, http: { port: 0, requestsPerMinute: 1e6 }, ...config }))
+  return file
+}
+
+async function enrol(url, name, file) {
+  const headers = { 'content-type': 'image/jpeg' }
+  const response = await fetch(`${url}/v1/people?name=${name}`, { method: 'POST', headers, body: readFileSync(photo(file)) })
+  if (!response.ok) throw new Error(await response.text())
+}
+
+async function startService(config) {
   const main = new URL('../dist/cli/main.js', import.meta.url).pathname
   // As the systemd unit and the image start it.
   const env = { ...process.env, MALLOC_ARENA_MAX: '2' }
-  const child = spawn(process.execPath, [main, 'serve', '--config', file], { env, stdio: ['ignore', 'ignore', 'pipe'] })
+  const child = spawn(process.execPath, [main, 'serve', '--config', configure(config)], { env, stdio: ['ignore', 'ignore', 'pipe'] })
   const ended = new Promise((resolve) => child.once('close', resolve))
   const url = await new Promise((resolve, reject) => {
     let text = ''
@@ -78,15 +94,7 @@ async function startService(config) {
     await ended
   }
   stops.push(() => child.kill('SIGKILL'))
-  const enrol = async (name, file) => {
-    const response = await fetch(`${url}/v1/people?name=${name}`, {
-      method: 'POST',
-      headers: { 'content-type': 'image/jpeg' },
-      body: readFileSync(photo(file)),
-    })
-    if (!response.ok) throw new Error(await response.text())
-  }
-  return { url, stop, enrol, pid: child.pid, get: async (path) => (await fetch(url + path)).json() }
+  return { url, stop, pid: child.pid, enrol: (name, file) => enrol(url, name, file), get: async (path) => (await fetch(url + path)).json() }
 }
 
 /** From the frame that decides, as the service took it over, to the event at a subscriber: Obama comes every two seconds. */
@@ -156,75 +164,90 @@ async function connectTo({ hostname, port, host }) {
   }
 }
 
+/** Requests before the first that counts: V8 has compiled by then what each of them goes through, as in a service that runs for a while. */
+const WARM = 5000
+
 /**
- * identify of one photo by the library and over HTTP, in turn, so that both have the same machine: the library in a process of its own,
- * the service in another, and this one as a client that keeps its connection. Both are warm, as in a service that has run for a while.
+ * identify of one photo by the library and over HTTP, in turn, in one process with one set of models: two processes with the same models
+ * differ by more than HTTP costs, by where in memory they happen to lie. This process is a client that keeps its connection. As identify
+ * itself takes now longer and now shorter, what a request takes beside it is told as well.
  */
 async function http() {
   const names = ['obama2.jpg', 'obama.jpg', 'biden.jpg']
-  const service = await startService({})
-  await service.enrol('Obama', 'obama.jpg')
-  const env = { ...process.env, MALLOC_ARENA_MAX: '2' } // as the service
-  const library = fork(new URL('service_library.mjs', import.meta.url), [folder, photo('obama.jpg'), ...names.map(photo)], { env })
-  stops.push(() => library.kill())
-  const answer = async () => (await once(library, 'message'))[0]
-  await answer()
-  const connection = await connectTo(new URL(service.url))
+  const env = { ...process.env, MALLOC_ARENA_MAX: '2' } // as startService
+  const stdio = ['ignore', 'ignore', 'inherit', 'ipc']
+  const service = fork(new URL('service_library.mjs', import.meta.url), [configure({}), ...names.map(photo)], { env, stdio })
+  stops.push(() => service.kill('SIGKILL'))
+  const answer = async () => (await once(service, 'message'))[0]
+  const { url } = await answer()
+  await enrol(url, 'Obama', 'obama.jpg')
+  const connection = await connectTo(new URL(url))
+  const none = Buffer.alloc(200_000) // is read as a photo is, and refused
+  for (let i = 0; i < WARM; i++) await connection.post('/v1/identify', 'image/jpeg', none)
   const photos = []
   for (const [place, name] of names.entries()) {
     const body = readFileSync(photo(name))
-    const ways = {
-      library: () => {
-        library.send(place)
-        return answer()
-      },
-      http: async () => {
-        const begin = performance.now()
-        const { faces } = await connection.post('/v1/identify', 'image/jpeg', body)
-        if (!(faces?.length > 0)) throw new Error('nobody is there')
-        return performance.now() - begin
-      },
+    const ask = (what) => {
+      service.send(what)
+      return answer()
     }
-    const times = { library: [], http: [] }
+    const times = { library: [], within: [], http: [] }
     const [warm, rounds] = place === 0 ? [200, 300] : [5, 100]
     for (let i = 0; i < warm + rounds; i++) {
-      for (const [way, call] of Object.entries(ways)) {
-        const time = await call()
-        if (i >= warm) times[way].push(time)
-      }
+      const library = await ask(place)
+      const begin = performance.now()
+      const { faces } = await connection.post('/v1/identify', 'image/jpeg', body)
+      const http = performance.now() - begin
+      const within = await ask('took')
+      if (!(library.faces > 0 && faces?.length === library.faces)) throw new Error(`not the same faces in ${name}`)
+      if (i < warm) continue
+      times.library.push(library.ms)
+      times.within.push(within.ms)
+      times.http.push(http)
     }
     const [alone, over] = [median(times.library), median(times.http)]
-    photos.push({ name, library: alone, http: over, ratio: over / alone })
+    const added = median(times.http.map((ms, i) => ms - times.within[i]))
+    photos.push({ name, library: alone, http: over, ratio: over / alone, added, share: added / median([...times.library, ...times.within]) })
   }
   connection.close()
-  library.kill()
-  await service.stop()
+  service.kill('SIGTERM')
+  await once(service, 'exit')
   return { photos }
 }
 
-/** One camera for a while: the memory in the first fifth and in the last, and the event loop's delay in the worst minute. */
-async function soak(broker, minutes) {
+/** Seconds after the start that are not compared: V8 compiles, and gives back the memory that starting took. */
+const SETTLING = 120
+
+/** Cameras for a while, one unless told: memory once it has settled and at the end, its curve, and the event loop's delay in the worst minute. */
+async function soak(broker, minutes, count) {
   const frames = await film(['obama2.jpg', 'biden.jpg'].map((name) => ({ name, photo: photo(name) })))
   const camera = await mjpegServer(frames, { fps: 10 })
-  const service = await startService({ mqtt: { url: broker.url }, cameras: [{ id: 'door', source: camera.url }], events: { snapshots: true } })
+  const cameras = Array.from({ length: count }, (_, i) => ({ id: `camera-${i}`, source: camera.url }))
+  const service = await startService({ mqtt: { url: broker.url }, cameras, events: { snapshots: true } })
   await service.enrol('Obama', 'obama.jpg')
-  const end = performance.now() + minutes * 60_000
+  const begin = performance.now()
   const samples = []
-  while (performance.now() < end) {
+  while (performance.now() < begin + minutes * 60_000) {
     await sleep(Math.min(5000, minutes * 6000))
     const { memory, eventLoop } = await service.get('/v1/status')
-    samples.push({ seconds: minutes * 60 - (end - performance.now()) / 1000, memory, p99: eventLoop.p99 })
+    samples.push({ seconds: (performance.now() - begin) / 1000, memory: memory / 2 ** 20, p99: eventLoop.p99 })
   }
   await service.stop()
   await camera.close()
-  // From the second minute on it is told of the last whole one.
+  const minuteOf = ({ seconds }) => Math.floor(seconds / 60)
+  const memory = (list) => median(list.map((sample) => sample.memory))
+  const settled = samples.filter(({ seconds }) => seconds > Math.min(SETTLING, minutes * 12))
+  const fifth = Math.max(1, Math.floor(settled.length / 5))
+  const [early, late] = [memory(settled.slice(0, fifth)), memory(settled.slice(-fifth))]
+  // From the second minute on the delay is that of the last whole one.
   const whole = samples.filter(({ seconds }) => seconds > 65)
-  const early = samples.slice(0, Math.max(1, Math.floor(samples.length / 5))).map(({ memory }) => memory)
-  const late = samples.slice(-Math.max(1, Math.floor(samples.length / 5))).map(({ memory }) => memory)
   return {
     minutes,
-    memoryEarly: median(early) / 2 ** 20,
-    memoryLate: median(late) / 2 ** 20,
+    cameras: count,
+    early,
+    late,
+    growth: late / early - 1,
+    eachMinute: [...new Set(samples.map(minuteOf))].map((minute) => memory(samples.filter((sample) => minuteOf(sample) === minute))),
     eventLoopP99: Math.max(...(whole.length > 0 ? whole : samples.slice(-1)).map(({ p99 }) => p99)),
   }
 }
@@ -239,7 +262,11 @@ try {
       http,
       ({ photos }) =>
         photos
-          .map((r) => `identify of ${r.name}, ms: library ${r.library.toFixed(1)}, HTTP ${r.http.toFixed(1)}: ${r.ratio.toFixed(3)} times`)
+          .map(
+            (r) =>
+              `identify of ${r.name}, ms: library ${r.library.toFixed(1)}, HTTP ${r.http.toFixed(1)}: ${r.ratio.toFixed(3)} times; ` +
+              `of a request ${r.added.toFixed(2)} are not identify, ${percent(r.share)} of it`,
+          )
           .join('\n'),
     ],
     cameras: [
@@ -248,9 +275,11 @@ try {
         `16 cameras: ${r.framesPerSecond.toFixed(1)} frames a second; shares ${percent(r.smallestShare)} to ${percent(r.largestShare)} (even: ${percent(r.evenShare)})`,
     ],
     soak: [
-      () => soak(broker, Number(values.minutes)),
+      () => soak(broker, Number(values.minutes), Number(values.cameras)),
       (r) =>
-        `${r.minutes} min of one camera: memory ${r.memoryEarly.toFixed(0)} MiB, then ${r.memoryLate.toFixed(0)} MiB; event loop p99 ${r.eventLoopP99.toFixed(1)} ms`,
+        `${r.minutes} min of ${r.cameras} camera(s): memory ${r.early.toFixed(0)} MiB once settled, ${r.late.toFixed(0)} at the end: ` +
+        `${r.growth < 0 ? '' : '+'}${percent(r.growth)}; event loop p99 ${r.eventLoopP99.toFixed(1)} ms\n` +
+        `  MiB, minute by minute: ${r.eachMinute.map((m) => m.toFixed(0)).join(' ')}`,
     ],
   }
   for (const [name, [measure, line]] of Object.entries(parts)) {

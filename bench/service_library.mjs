@@ -1,25 +1,35 @@
-// The library's side of `npm run bench:service`, in a process of its own: identifies whichever of the photos it is sent the place of, and
-// answers with the milliseconds that it took.
+// The service for `npm run bench:service`, in a process that also calls the library by itself, with the service's own gallery and models.
+// Sent the place of a photo it identifies it; sent 'took' it does not. Either way it answers with what the last identify took, by whomever:
+// milliseconds, and how many faces there were.
 //
-//   node bench/service_library.mjs FOLDER ENROLLED PHOTO...
+//   node bench/service_library.mjs CONFIG PHOTO...
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import { serve } from '../packages/service/dist/index.js'
 
-const require = createRequire(import.meta.url)
-const { FaceRecognizer } = require('../dist/face')
-const { Gallery } = require('../dist/gallery')
+const { Gallery } = createRequire(import.meta.url)('../dist/gallery')
 
-const [folder, enrolled, ...photos] = process.argv.slice(2)
-// As the service loads it.
-const recognizer = await FaceRecognizer.load({ model: 'resnet128', minFaceSize: 40 })
-const gallery = await Gallery.open(join(folder, 'people.db'), { recognizer })
-await gallery.enroll('Obama', enrolled)
+const [config, ...photos] = process.argv.slice(2)
+let gallery
+let last
+const { open } = Gallery
+Gallery.open = async (...settings) => {
+  gallery = await open.apply(Gallery, settings)
+  const { identify } = gallery
+  gallery.identify = async (...photo) => {
+    const begin = performance.now()
+    const faces = await identify.apply(gallery, photo)
+    last = { ms: performance.now() - begin, faces: faces.length }
+    return faces
+  }
+  return gallery
+}
+
 const bodies = photos.map((photo) => readFileSync(photo))
-process.on('message', async (place) => {
-  const begin = performance.now()
-  await gallery.identify(bodies[place])
-  process.send(performance.now() - begin)
+process.on('message', async (asked) => {
+  if (asked !== 'took') await gallery.identify(bodies[asked])
+  process.send(last)
 })
 process.once('disconnect', () => process.exit())
-process.send('ready')
+await serve(config, (url) => process.send({ url }))
+process.disconnect() // else it would go on listening
