@@ -113,7 +113,7 @@ void expectEqual(const std::vector<Detection>& a, const std::vector<Detection>& 
 
 TEST(PNet, answersAsTorchDoesWhateverThePieces) {
     const PNet pnet(weights());
-    for (const auto& [width, height] : std::vector<std::pair<int, int>>{{12, 12}, {13, 12}, {40, 31}, {57, 90}}) {
+    for (const auto& [width, height] : std::vector<std::pair<int, int>>{{12, 12}, {13, 12}, {25, 26}, {40, 31}, {57, 90}, {300, 105}}) {
         const std::vector<uint8_t> bytes = test::noise("level", height, width);
         const RgbPixels picture(test::rgb(bytes, width, height));
         const AreaResampler level(picture, {0, 0, width, height}, width, height);
@@ -126,7 +126,7 @@ TEST(PNet, answersAsTorchDoesWhateverThePieces) {
         ASSERT_EQ(expected.size(2), columns);
 
         Workspace workspace;
-        const int middle = rows / 2;
+        const int middle = rows / 2 / PNet::kSquare * PNet::kSquare;
         std::vector<Candidate> found = pnet.scan(level, 0, middle, 0.5, 1e-9, workspace);
         const std::vector<Candidate> rest = pnet.scan(level, middle, rows, 0.5, 1e-9, workspace);
         found.insert(found.end(), rest.begin(), rest.end());

@@ -24,6 +24,8 @@ std::vector<CropAnswer> answers(const FeatureMap& features, const PackedConv& de
     return result;
 }
 
+PackedConv packed(const mtcnn::Parameters& layer) { return PackedConv(layer.weight, layer.bias, layer.slope); }
+
 FeatureMap crop(const float* crops, int index, int side, Workspace& workspace) {
     const FeatureMap map = workspace.map(side, side, 3, side);
     const ptrdiff_t size = ptrdiff_t{3} * side * side;
@@ -34,11 +36,11 @@ FeatureMap crop(const float* crops, int index, int side, Workspace& workspace) {
 } // namespace
 
 RNet::RNet(const Safetensors& weights)
-    : conv1(mtcnn::convolution(weights, "rnet", "1", 3, 28, 3)),
-      conv2(mtcnn::convolution(weights, "rnet", "2", 28, 48, 3)),
-      conv3(mtcnn::convolution(weights, "rnet", "3", 48, 64, 2)),
-      dense4(mtcnn::flattened(weights, "rnet", "4", 3, 64, 128)),
-      dense5(mtcnn::heads(weights, "rnet.dense5", 128, false, false)) {}
+    : conv1(packed(mtcnn::convolution(weights, "rnet", "1", 3, 28, 3))),
+      conv2(packed(mtcnn::convolution(weights, "rnet", "2", 28, 48, 3))),
+      conv3(packed(mtcnn::convolution(weights, "rnet", "3", 48, 64, 2))),
+      dense4(packed(mtcnn::flattened(weights, "rnet", "4", 3, 64, 128))),
+      dense5(packed(mtcnn::heads(weights, "rnet.dense5", 128, false, false))) {}
 
 std::vector<CropAnswer> RNet::forward(const float* crops, int count, Workspace& workspace) const {
     const size_t all = workspace.mark();
@@ -58,12 +60,12 @@ std::vector<CropAnswer> RNet::forward(const float* crops, int count, Workspace& 
 }
 
 ONet::ONet(const Safetensors& weights)
-    : conv1(mtcnn::convolution(weights, "onet", "1", 3, 32, 3)),
-      conv2(mtcnn::convolution(weights, "onet", "2", 32, 64, 3)),
-      conv3(mtcnn::convolution(weights, "onet", "3", 64, 64, 3)),
-      conv4(mtcnn::convolution(weights, "onet", "4", 64, 128, 2)),
-      dense5(mtcnn::flattened(weights, "onet", "5", 3, 128, 256)),
-      dense6(mtcnn::heads(weights, "onet.dense6", 256, false, true)) {}
+    : conv1(packed(mtcnn::convolution(weights, "onet", "1", 3, 32, 3))),
+      conv2(packed(mtcnn::convolution(weights, "onet", "2", 32, 64, 3))),
+      conv3(packed(mtcnn::convolution(weights, "onet", "3", 64, 64, 3))),
+      conv4(packed(mtcnn::convolution(weights, "onet", "4", 64, 128, 2))),
+      dense5(packed(mtcnn::flattened(weights, "onet", "5", 3, 128, 256))),
+      dense6(packed(mtcnn::heads(weights, "onet.dense6", 256, false, true))) {}
 
 std::vector<CropAnswer> ONet::forward(const float* crops, int count, Workspace& workspace) const {
     const size_t all = workspace.mark();

@@ -39,6 +39,7 @@ public:
     void rewind(size_t mark) { next_ = mark; }
 
     std::vector<uint32_t> sums; ///< scratch of AreaResampler::row
+    std::vector<float> scratch;  ///< of tiles::Variant::convolve
 
 private:
     std::vector<std::vector<float>> pieces_; // the k-th take of every pass is about as large, so its memory fits again

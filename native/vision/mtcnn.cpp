@@ -8,6 +8,7 @@ namespace faiss_vision {
 namespace {
 
 constexpr int kLeastRows = 32; // of a level in a piece of work: each computes 4 rows that its neighbour computes too
+constexpr int kPiecesPerThread = 2; // of a large level: the smaller ones behind it leave no thread without work
 constexpr int kCropsPerPiece = kernels::kBlock;
 
 } // namespace
@@ -40,7 +41,8 @@ void Mtcnn::scan(const std::vector<const RgbPixels*>& pictures, Levels& levels) 
     std::vector<Piece> pieces;
     for (size_t level = 0; level < levels.size(); level++) {
         const int rows = PNet::gridSize(levels[level].height);
-        const int perPiece = std::max(kLeastRows, rows / (4 * at::get_num_threads()) + 1);
+        const int most = kPiecesPerThread * at::get_num_threads();
+        const int perPiece = std::max(kLeastRows, (rows + most - 1) / most + PNet::kSquare - 1) / PNet::kSquare * PNet::kSquare;
         for (int row = 0; row < rows; row += perPiece) pieces.push_back({level, row, std::min(row + perPiece, rows), {}});
     }
     forEachPiece(
