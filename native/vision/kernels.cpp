@@ -208,6 +208,7 @@ ALWAYS_INLINE void addRows(const uint8_t* pixels, ptrdiff_t stride, int count, b
         for (int y = 0; y < Rows; y++) sum += __builtin_convertvector(load<Bytes>(pixels + y * stride + i), Sums);
         *reinterpret_cast<Sums*>(sums + i) = sum;
     }
+    if constexpr (Lanes > 4) return addRows<Lanes / 2, Rows>(pixels + whole, stride, count - whole, first, sums + whole);
     for (int i = whole; i < count; i++) { // byte by byte: behind the last pixel there may be nothing to read
         Sum sum = first ? Sum(0) : sums[i];
         for (int y = 0; y < Rows; y++) sum = Sum(sum + pixels[y * stride + i]);

@@ -53,7 +53,9 @@ struct RNet {
 
     explicit RNet(const Safetensors& weights);
 
-    PackedConv conv1, conv2, conv3, dense4, dense5;
+    PackedConv conv1;
+    Convolution conv2;
+    PackedConv conv3, dense4, dense5;
 
     /// @param crops  count x 24 x 24 x 3
     std::vector<CropAnswer> forward(const float* crops, int count, Workspace& workspace) const;
@@ -65,7 +67,9 @@ struct ONet {
 
     explicit ONet(const Safetensors& weights);
 
-    PackedConv conv1, conv2, conv3, conv4, dense5, dense6;
+    PackedConv conv1;
+    Convolution conv2, conv3;
+    PackedConv conv4, dense5, dense6;
 
     /// @param crops  count x 48 x 48 x 3
     std::vector<CropAnswer> forward(const float* crops, int count, Workspace& workspace) const;
