@@ -38,7 +38,8 @@ say(machine());
 
 // Of its own process: what a script that loads it once in passing would see.
 const root = fileURLToPath(new URL('..', import.meta.url));
-const run = (script, ...flags) => execFileSync(process.execPath, [...flags, '-e', script], { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+const stdio = ['ignore', 'pipe', 'inherit'];
+const run = (script, ...flags) => execFileSync(process.execPath, [...flags, '-e', script], { cwd: root, encoding: 'utf8', stdio });
 const facenetOptions = JSON.stringify({ model: 'facenet', weights: facenet });
 const loading = JSON.parse(run(`const rss = () => Number(/VmRSS:\\s+(\\d+)/.exec(require('fs').readFileSync('/proc/self/status', 'utf8'))[1]) / 1024;
   const { FaceRecognizer } = require('./dist'); (async () => {
@@ -114,7 +115,8 @@ async function compare(title, recognizer, photos, faces, rounds) {
   const perSecond = (name) => [figure(64e6 / median(times[name])), `${(100 * median(busy[name])).toFixed(0)} %`];
   const decoding = ratio(used.decoding, used.sequence);
   const most = 1 + (cores - 1) * decoding;
-  rows.push([title, ...perSecond('sequence'), ...perSecond('together'), ratio(times.sequence, times.together).toFixed(2), `${(100 * decoding).toFixed(0)} %`, most.toFixed(2)]);
+  const gain = ratio(times.sequence, times.together).toFixed(2);
+  rows.push([title, ...perSecond('sequence'), ...perSecond('together'), gain, `${(100 * decoding).toFixed(0)} %`, most.toFixed(2)]);
 }
 const often = (four) => Array.from({ length: 64 }, (_, i) => four[i % four.length]);
 for (const [model, weights] of [['resnet128', undefined], ['facenet', facenet]]) {
@@ -132,13 +134,15 @@ for (const [model, weights] of [['resnet128', undefined], ['facenet', facenet]])
         return path;
       }));
       const minFaceSize = Math.round(20 * factors.reduce((a, b) => a + b) / factors.length);
-      await compare(`resnet128, ${megapixels} megapixels, minFaceSize ${minFaceSize}`, recognizer, often(enlarged), { minFaceSize }, Math.min(3, Number(options.rounds)));
+      const title = `resnet128, ${megapixels} megapixels, minFaceSize ${minFaceSize}`;
+      await compare(title, recognizer, often(enlarged), { minFaceSize }, Math.min(3, Number(options.rounds)));
     }
   }
   await recognizer.close();
 }
 say(
-  `64 photos of four, of about one megapixel or enlarged to what phones take with the smallest face enlarged as much, from file to features, in photos a second, and how much of the cores' time that took. One after the other, a photo is decoded on ` +
+  `64 photos of four, of half a megapixel to two, or enlarged to what phones take, the smallest face with them, from file to features, in photos ` +
+    `a second, and how much of the cores' time that took. One after the other, a photo is decoded on ` +
     `one core while the others wait, and looked at on all of them: where decoding is a share d of the work, at once is 1 + (cores - 1) d times as fast, ` +
     `if the work stays the same and the cores are never idle.`,
 );

@@ -25,13 +25,17 @@ std::vector<CropAnswer> answers(const FeatureMap& features, const PackedConv& de
 }
 
 /// One of 3 x 3, by squares (vision/convolution.h), which the first layers have too few channels for.
-Convolution square(const mtcnn::Parameters& layer) { return Convolution(layer.weight, layer.bias, {}, layer.slope, {}, Precision::Fp32, nullptr); }
+Convolution square(const mtcnn::Parameters& layer) {
+    return Convolution(layer.weight, layer.bias, {}, layer.slope, {}, Precision::Fp32, nullptr);
+}
 
 PackedConv packed(const mtcnn::Parameters& layer) { return PackedConv(layer.weight, layer.bias, layer.slope); }
 
 FeatureMap convolve(const Convolution& conv, int channels, const FeatureMap& in, Workspace& workspace) {
     const FeatureMap out = workspace.map(in.height - 2, in.width - 2, channels, in.width - 2);
-    const auto view = [](const FeatureMap& map) { return MapsView{map.data, 1, map.height, map.width, map.channels, 0, map.rowStep(), map.channels}; };
+    const auto view = [](const FeatureMap& map) {
+        return MapsView{map.data, 1, map.height, map.width, map.channels, 0, map.rowStep(), map.channels};
+    };
     Steps::alone(1, [&](Steps::Walk& walk) { conv.run(view(in), view(out), nullptr, walk, workspace.convolution); });
     return out;
 }

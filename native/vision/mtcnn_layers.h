@@ -23,7 +23,8 @@ inline at::Tensor bias(const Safetensors& weights, const std::string& layer, int
 inline Parameters convolution(const Safetensors& weights, const std::string& net, const std::string& number, int64_t in,
                               int64_t out, int64_t size) {
     const std::string layer = net + ".conv" + number;
-    return {weights.tensor(layer + ".weight", {out, in, size, size}), bias(weights, layer, out), weights.tensor(net + ".prelu" + number + ".weight", {out})};
+    return {weights.tensor(layer + ".weight", {out, in, size, size}), bias(weights, layer, out),
+            weights.tensor(net + ".prelu" + number + ".weight", {out})};
 }
 
 /// The dense layer behind the last map, of side x side x channels.
@@ -33,7 +34,8 @@ inline Parameters flattened(const Safetensors& weights, const std::string& net, 
     // The trained order is column, row, channel; the maps here are row, column, channel.
     const at::Tensor weight =
         weights.tensor(layer + ".weight", {out, side * side * channels}).view({out, side, side, channels}).permute({0, 2, 1, 3});
-    return {weight.reshape({out, side * side * channels, 1, 1}), bias(weights, layer, out), weights.tensor(net + ".prelu" + number + ".weight", {out})};
+    return {weight.reshape({out, side * side * channels, 1, 1}), bias(weights, layer, out),
+            weights.tensor(net + ".prelu" + number + ".weight", {out})};
 }
 
 /// A network's last layers, side by side: scores, offsets and, where `landmarks` names them, landmarks.

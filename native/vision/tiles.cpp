@@ -224,11 +224,7 @@ Layer squareLayer(const at::Tensor& weight, const at::Tensor& bias, const at::Te
 }
 
 const std::vector<Variant>& variants() {
-#ifdef FAISS_VISION_X86
-    static const std::vector<Variant> found = runnable({avx512, avx2, baseline});
-#else
-    static const std::vector<Variant> found = {baseline};
-#endif
+    static const std::vector<Variant> found = runnable<Variant>(FAISS_VISION_VARIANTS);
     return found;
 }
 

@@ -8,6 +8,9 @@
 #define FAISS_VISION_X86 1
 #define FAISS_VISION_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
 #define FAISS_VISION_AVX2 __attribute__((target("avx2,fma")))
+#define FAISS_VISION_VARIANTS {avx512, avx2, baseline}
+#else
+#define FAISS_VISION_VARIANTS {baseline}
 #endif
 
 // Code that is inlined into a variant is compiled for that variant's instruction set.
@@ -33,14 +36,16 @@ ALWAYS_INLINE V& at(float* to) {
     return *reinterpret_cast<V*>(to);
 }
 
-#ifdef FAISS_VISION_X86
-/// Of variants named "avx512", "avx2" and "baseline", those that this processor can run, in their order.
+/// Of variants named as in FAISS_VISION_VARIANTS those that this processor can run, in their order.
 template <class Variant>
 std::vector<Variant> runnable(std::initializer_list<Variant> variants) {
+    bool avx512 = false, avx2 = false;
+#ifdef FAISS_VISION_X86
     __builtin_cpu_init();
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                        __builtin_cpu_supports("avx512vl");
+    avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl");
+#endif
     std::vector<Variant> result;
     for (const Variant& variant : variants) {
         const std::string name = variant.name;
@@ -48,6 +53,5 @@ std::vector<Variant> runnable(std::initializer_list<Variant> variants) {
     }
     return result;
 }
-#endif
 
 } // namespace faiss_vision::vectors
