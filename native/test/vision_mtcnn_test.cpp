@@ -1,3 +1,4 @@
+#include <cstdio>
 #include <thread>
 
 #include <ATen/ATen.h>
@@ -113,7 +114,7 @@ void expectEqual(const std::vector<Detection>& a, const std::vector<Detection>& 
 
 TEST(PNet, answersAsTorchDoesWhateverThePieces) {
     const PNet pnet(weights());
-    for (const auto& [width, height] : std::vector<std::pair<int, int>>{{12, 12}, {13, 12}, {40, 31}, {57, 90}}) {
+    for (const auto& [width, height] : std::vector<std::pair<int, int>>{{12, 12}, {13, 12}, {25, 26}, {40, 31}, {57, 90}, {300, 105}}) {
         const std::vector<uint8_t> bytes = test::noise("level", height, width);
         const RgbPixels picture(test::rgb(bytes, width, height));
         const AreaResampler level(picture, {0, 0, width, height}, width, height);
@@ -126,7 +127,7 @@ TEST(PNet, answersAsTorchDoesWhateverThePieces) {
         ASSERT_EQ(expected.size(2), columns);
 
         Workspace workspace;
-        const int middle = rows / 2;
+        const int middle = rows / 2 / PNet::kSquare * PNet::kSquare;
         std::vector<Candidate> found = pnet.scan(level, 0, middle, 0.5, 1e-9, workspace);
         const std::vector<Candidate> rest = pnet.scan(level, middle, rows, 0.5, 1e-9, workspace);
         found.insert(found.end(), rest.begin(), rest.end());
@@ -141,6 +142,37 @@ TEST(PNet, answersAsTorchDoesWhateverThePieces) {
             }
         }
     }
+}
+
+TEST(PNet, findsTheWindowsOfFacesThatTorchFinds) {
+    constexpr int kChip = 150;
+    constexpr double kThreshold = 0.6;
+    const PNet pnet(weights());
+    double worst = 0;
+    size_t windows = 0, faces = 0;
+    for (const char* const photo : {"biden.jpg", "obama.jpg", "obama2.jpg", "obama3.jpg", "obama_partial_face.jpg", "obama_partial_face2.jpg"}) {
+        const std::vector<uint8_t> bytes = test::chip(photo);
+        const RgbPixels picture(test::rgb(bytes, kChip, kChip));
+        for (const int size : {300, 213, kChip, 106, 75, 53, 37, 25, 18, 13}) {
+            const AreaResampler level(picture, {0, 0, kChip, kChip}, size, size);
+            Workspace workspace;
+            std::vector<float> pixels(size_t{3} * size * size + kernels::kSlack);
+            for (int y = 0; y < size; y++) level.row(y, 1 / 128.0f, -127.5f / 128, workspace.sums, pixels.data() + ptrdiff_t{3} * size * y);
+            const at::Tensor input = at::from_blob(pixels.data(), {1, size, size, 3}).permute({0, 3, 1, 2}).contiguous();
+            const at::Tensor expected = Reference().pnet(input)[0][0].contiguous();
+            const std::vector<Candidate> found = pnet.scan(level, 0, PNet::gridSize(size), 1, 1e-9, workspace);
+            ASSERT_EQ(int64_t(found.size()), expected.numel());
+            for (size_t i = 0; i < found.size(); i++) {
+                const float score = expected.data_ptr<float>()[i];
+                worst = std::max(worst, double(std::abs(found[i].box.score - score)));
+                EXPECT_EQ(found[i].box.score >= kThreshold, score >= kThreshold) << photo << " at " << size << ": window " << i;
+                windows++, faces += score >= kThreshold;
+            }
+        }
+    }
+    EXPECT_LT(worst, 1e-5);
+    EXPECT_GT(faces, 100u);
+    std::printf("PNet on %zu windows, %zu of them faces: scores %.1e from torch's at most\n", windows, faces, worst);
 }
 
 TEST(RNet, answersAsTorchDoes) { compareCrops<RNet>(&Reference::rnet); }

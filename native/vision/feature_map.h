@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "vision/convolution.h"
 #include "vision/kernels.h"
 #include "vision/packed_conv.h"
 
@@ -39,6 +40,8 @@ public:
     void rewind(size_t mark) { next_ = mark; }
 
     std::vector<uint32_t> sums; ///< scratch of AreaResampler::row
+    std::vector<float> scratch;  ///< of tiles::Variant::convolve
+    Convolution::Scratch convolution{nullptr};
 
 private:
     std::vector<std::vector<float>> pieces_; // the k-th take of every pass is about as large, so its memory fits again

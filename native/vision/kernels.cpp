@@ -1,36 +1,14 @@
 #include "vision/kernels.h"
 
 #include <algorithm>
-#include <cstring>
 
+#include "vision/vectors.h"
 #include "vision/winograd.h"
-
-#if defined(__x86_64__) && defined(__GNUC__)
-#define FAISS_VISION_X86 1
-#endif
 
 namespace faiss_vision::kernels {
 namespace {
 
-// Code that is inlined into every variant below is compiled for that variant's instruction set.
-#define ALWAYS_INLINE [[gnu::always_inline]] inline
-
-/// GCC's vector of Lanes numbers: the compiler maps it to the registers of the instruction set at hand.
-template <class T, int Lanes>
-struct VectorOf {
-    typedef T type __attribute__((vector_size(Lanes * sizeof(T)), aligned(alignof(T)), may_alias));
-};
-template <int Lanes>
-using Floats = typename VectorOf<float, Lanes>::type;
-
-template <class V, class T>
-ALWAYS_INLINE const V& load(const T* from) {
-    return *reinterpret_cast<const V*>(from);
-}
-template <class V>
-ALWAYS_INLINE V& at(float* to) {
-    return *reinterpret_cast<V*>(to);
-}
+using namespace vectors;
 
 /// Block x Vectors accumulators stay in registers while the inputs of Block positions pass by once.
 template <int Lanes, int Vectors, int Block>
@@ -230,6 +208,7 @@ ALWAYS_INLINE void addRows(const uint8_t* pixels, ptrdiff_t stride, int count, b
         for (int y = 0; y < Rows; y++) sum += __builtin_convertvector(load<Bytes>(pixels + y * stride + i), Sums);
         *reinterpret_cast<Sums*>(sums + i) = sum;
     }
+    if constexpr (Lanes > 4) return addRows<Lanes / 2, Rows>(pixels + whole, stride, count - whole, first, sums + whole);
     for (int i = whole; i < count; i++) { // byte by byte: behind the last pixel there may be nothing to read
         Sum sum = first ? Sum(0) : sums[i];
         for (int y = 0; y < Rows; y++) sum = Sum(sum + pixels[y * stride + i]);
@@ -301,31 +280,15 @@ ALWAYS_INLINE void resampleAll(const AreaRow& row) {
     const Variant name = {#name, convolve_##name, maxPool_##name, resampleRow_##name, finish_##name, winogradIn_##name, winogradOut_##name};
 
 #ifdef FAISS_VISION_X86
-VARIANT(avx512, __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), 16, 12)
-VARIANT(avx2, __attribute__((target("avx2,fma"))), 8, 6)
+VARIANT(avx512, FAISS_VISION_AVX512, 16, 12)
+VARIANT(avx2, FAISS_VISION_AVX2, 8, 6)
 #endif
 VARIANT(baseline, , 4, 6)
-
-std::vector<Variant> supported() {
-    std::vector<Variant> result;
-#ifdef FAISS_VISION_X86
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-            __builtin_cpu_supports("avx512vl")) {
-            result.push_back(avx512);
-        }
-        result.push_back(avx2);
-    }
-#endif
-    result.push_back(baseline);
-    return result;
-}
 
 } // namespace
 
 const std::vector<Variant>& variants() {
-    static const std::vector<Variant> found = supported();
+    static const std::vector<Variant> found = runnable<Variant>(FAISS_VISION_VARIANTS);
     return found;
 }
 

@@ -8,6 +8,7 @@ namespace faiss_vision {
 namespace {
 
 constexpr int kLeastRows = 32; // of a level in a piece of work: each computes 4 rows that its neighbour computes too
+constexpr int kPiecesPerThread = 4; // at least; and the last ones, of the smallest levels, are smaller
 constexpr int kCropsPerPiece = kernels::kBlock;
 
 } // namespace
@@ -38,9 +39,12 @@ void Mtcnn::scan(const std::vector<const RgbPixels*>& pictures, Levels& levels) 
         std::vector<Candidate> candidates;
     };
     std::vector<Piece> pieces;
+    int64_t windows = 0;
+    for (const MtcnnCascade::Level& level : levels) windows += int64_t{PNet::gridSize(level.width)} * PNet::gridSize(level.height);
+    const int64_t most = windows / (kPiecesPerThread * at::get_num_threads()); // in a piece
     for (size_t level = 0; level < levels.size(); level++) {
-        const int rows = PNet::gridSize(levels[level].height);
-        const int perPiece = std::max(kLeastRows, rows / (4 * at::get_num_threads()) + 1);
+        const int rows = PNet::gridSize(levels[level].height), wanted = int(most / PNet::gridSize(levels[level].width));
+        const int perPiece = (std::max(kLeastRows, wanted) + PNet::kSquare - 1) / PNet::kSquare * PNet::kSquare;
         for (int row = 0; row < rows; row += perPiece) pieces.push_back({level, row, std::min(row + perPiece, rows), {}});
     }
     forEachPiece(

@@ -70,6 +70,14 @@ public:
             way(alone);
         });
     }
+
+    /// way(walk) on this thread, without the others.
+    template <class Way>
+    static void alone(int most, const Way& way) {
+        std::vector<Step> steps(static_cast<size_t>(most));
+        Walk walk(steps, 1);
+        way(walk);
+    }
 };
 
 } // namespace faiss_vision

@@ -1,38 +1,86 @@
 #include "vision/mtcnn_nets.h"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "vision/mtcnn_layers.h"
 
 namespace faiss_vision {
 namespace {
 
-/// The last rows of one layer: row y lies at y modulo their number.
-struct RollingRows {
-    RollingRows(int count, int width, int channels, Workspace& workspace) : channels(channels), width(width) {
-        for (int i = 0; i < count; i++) rows.push_back(workspace.take(size_t(width), channels));
-    }
-    float* row(int y) const { return rows[size_t(y) % rows.size()]; }
+constexpr int kSquare = PNet::kSquare;
+constexpr int kInputSquare = 2 * kSquare; // in front of the pool
+constexpr int kColours = 3;
+constexpr ptrdiff_t kBand = 192; // squares that are worth a band: the last vector of them is seldom full
+constexpr ptrdiff_t kChunk = 16; // squares of the last map in memory
 
-    std::vector<float*> rows;
-    int channels, width;
+/// Squares of one layer: a row of them left over from the band before, then those of this band.
+template <int Side>
+struct Band {
+    Band(int channels, ptrdiff_t rowSquares, ptrdiff_t rows, Workspace& workspace) : rows(rows), count(tiles::Planes<Side>::count(channels)) {
+        // Beyond the band lie the squares below and to the right that the loops read. An odd number of lines of the cache: planes
+        // at powers of two would compete for the same ones.
+        const ptrdiff_t lines = ((rows + 2) * rowSquares + 1 + tiles::kSlack + 15) / 16 | 1;
+        planes = {workspace.take(count * size_t(16 * lines), 1), 16 * lines, rowSquares};
+        std::fill_n(planes.data, count * size_t(planes.plane), 0.0f); // what means nothing must be finite all the same
+    }
+    tiles::Planes<Side> from(ptrdiff_t row) const { return {planes.data + row * planes.row, planes.plane, planes.row}; }
+    /// The last row becomes the one left over.
+    void next() const {
+        for (size_t i = 0; i < count; i++) {
+            float* const plane = planes.data + ptrdiff_t(i) * planes.plane;
+            std::copy_n(plane + rows * planes.row, planes.row, plane);
+        }
+    }
+
+    tiles::Planes<Side> planes;
+    ptrdiff_t rows;
+    size_t count;
 };
 
-/// Row y of a convolution: from the input's rows y, y + 1, ...
-void convolveRow(const PackedConv& conv, const RollingRows& in, int y, const RollingRows& out) {
-    const float* rows[3];
-    for (int i = 0; i < conv.kernelHeight(); i++) rows[i] = in.row(y + i);
-    for (int group = 0; group < conv.groups(); group++) {
-        kernels::convolve(conv, group,
-                          {rows, in.channels, out.width, out.row(y) + group * PackedConv::kGroup, out.channels});
+tiles::Layer pooled(const mtcnn::Parameters& layer) { return tiles::pooledLayer(layer.weight, layer.bias, layer.slope); }
+tiles::Layer square(const mtcnn::Parameters& layer) { return tiles::squareLayer(layer.weight, layer.bias, layer.slope); }
+
+/// A row of a level to the planes of its squares; null for one below the level.
+void spreadRow(const float* pixels, int width, int y, const tiles::Planes<kInputSquare>& planes) {
+    for (int c = 0; c < kColours; c++) {
+        for (int x = 0; x < kInputSquare; x++) {
+            float* const to = planes.at(c, y, x);
+            ptrdiff_t square = 0;
+            if (pixels != nullptr) {
+                const float* from = pixels + kColours * x + c;
+                for (; kInputSquare * square + x < width; square++, from += kColours * kInputSquare) to[square] = *from;
+            }
+            std::fill(to + square, to + planes.row, std::numeric_limits<float>::quiet_NaN());
+        }
     }
 }
+
+/// Where a score was enough, in the order from top left to bottom right.
+struct Found {
+    int y, x;
+    float score;
+    Offsets offsets;
+
+    bool operator<(const Found& other) const { return y != other.y ? y < other.y : x < other.x; }
+};
 
 } // namespace
 
 PNet::PNet(const Safetensors& weights)
-    : conv1(mtcnn::convolution(weights, "pnet", "1", 3, 10, 3)),
-      conv2(mtcnn::convolution(weights, "pnet", "2", 10, 16, 3)),
-      conv3(mtcnn::convolution(weights, "pnet", "3", 16, 32, 3)),
-      conv4(mtcnn::heads(weights, "pnet.conv4", 32, true, false)) {}
+    : conv1(pooled(mtcnn::convolution(weights, "pnet", "1", 3, 10, 3))),
+      conv2(square(mtcnn::convolution(weights, "pnet", "2", 10, 16, 3))),
+      conv3(square(mtcnn::convolution(weights, "pnet", "3", 16, 32, 3))) {
+    const mtcnn::Parameters last = mtcnn::heads(weights, "pnet.conv4", conv3.out, true, false);
+    const at::Tensor matrix = last.weight.contiguous(), bias = last.bias.contiguous();
+    headsBias.assign(bias.data_ptr<float>(), bias.data_ptr<float>() + bias.numel());
+    for (size_t i = 0; i < heads.size(); i++) {
+        const float* const row = matrix.data_ptr<float>() + ptrdiff_t(i) * conv3.out;
+        heads[i].assign(row, row + conv3.out);
+    }
+    for (size_t c = 0; c < size_t(conv3.out); c++) faceness.push_back(heads[1][c] - heads[0][c]);
+}
 
 Candidate PNet::candidate(int x, int y, double scale, float score, const Offsets& offsets) {
     const auto edge = [&](int position) { return std::floor(float(position) / float(scale)); };
@@ -41,50 +89,71 @@ Candidate PNet::candidate(int x, int y, double scale, float score, const Offsets
 
 std::vector<Candidate> PNet::scan(const AreaResampler& level, int begin, int end, double scale, double threshold,
                                   Workspace& workspace) const {
-    const int width1 = level.width() - 2, height1 = level.height() - 2, pooledWidth = (width1 + 1) / 2;
+    const auto squares = [](int positions, int side) { return ptrdiff_t((positions + side - 1) / side); };
     const size_t mark = workspace.mark();
-    const RollingRows input(4, level.width(), 3, workspace);
-    // The two rows that are pooled together lie one behind the other.
-    const ptrdiff_t rowStep1 = ptrdiff_t{width1 + kernels::kBlock} * conv1.channels() + kernels::kSlack;
-    float* rows1 = workspace.take(2 * size_t(width1 + kernels::kBlock) + kernels::kSlack, conv1.channels());
-    const RollingRows pooled(3, pooledWidth, conv1.channels(), workspace);
-    const RollingRows rows2(3, pooledWidth - 2, conv2.channels(), workspace);
-    const RollingRows rows3(1, pooledWidth - 4, conv3.channels(), workspace);
-    const RollingRows answers(1, pooledWidth - 4, conv4.channels(), workspace);
+    const int columns = gridSize(level.width()), firstInput = kStride * begin;
+    const ptrdiff_t rows = squares(end - begin, kSquare);
+    const ptrdiff_t rowSquares = std::max(squares(columns, kSquare) + 1, squares(level.width(), kInputSquare));
+    const ptrdiff_t step = std::min((kBand + rowSquares - 1) / rowSquares, rows + 2); // rows of squares in a band
+    const Band<kInputSquare> input(kColours, rowSquares, step, workspace);
+    const Band<kSquare> first(conv1.out, rowSquares, step, workspace), second(conv2.out, rowSquares, step, workspace);
+    const size_t chunkPlanes = tiles::Planes<kSquare>::count(conv3.out + 1); // the last for the scores
+    float* const chunk = workspace.take(chunkPlanes * size_t{kChunk + tiles::kSlack}, 1);
+    float* const pixels = workspace.take(size_t(level.width()), kColours);
+    const tiles::Variant& kernels = tiles::variants().front();
 
     // exp() only for those that may pass.
     const float enough = float(std::log(threshold / (1 - threshold))) - 0.01f;
-    std::vector<Candidate> found;
-    const auto collect = [&](int y) {
-        const float* answer = answers.row(0);
-        for (int x = 0; x < answers.width; x++, answer += conv4.channels()) {
-            if (answer[1] - answer[0] < enough) continue;
-            const float score = mtcnn::faceScore(answer);
-            if (score < float(threshold)) continue;
-            found.push_back(candidate(x, y, scale, score, {answer[2], answer[3], answer[4], answer[5]}));
+    std::vector<Found> found;
+    const auto collect = [&](int x, int y, const float* last, ptrdiff_t plane) {
+        if (x >= columns || y >= end) return;
+        std::array<float, 6> answer;
+        for (size_t i = 0; i < answer.size(); i++) {
+            answer[i] = headsBias[i];
+            for (size_t c = 0; c < heads[i].size(); c++) answer[i] += heads[i][c] * last[ptrdiff_t(c) * kSquare * kSquare * plane];
         }
+        const float score = mtcnn::faceScore(answer.data());
+        if (score >= float(threshold)) found.push_back({y, x, score, {answer[2], answer[3], answer[4], answer[5]}});
     };
 
-    int nextInput = 2 * begin;
-    for (int y = begin; y < end + 4; y++) { // rows of the pooled layer
-        const int pooledRows = std::min(2, height1 - 2 * y);
-        for (; nextInput < 2 * y + pooledRows + 2; nextInput++)
-            level.row(nextInput, 1 / 128.0f, -127.5f / 128, workspace.sums, input.row(nextInput));
-        for (int i = 0; i < pooledRows; i++) {
-            const float* rows[3] = {input.row(2 * y + i), input.row(2 * y + i + 1), input.row(2 * y + i + 2)};
-            kernels::convolve(conv1, 0, {rows, 3, width1, rows1 + i * rowStep1, conv1.channels()});
+    int nextInput = 0;
+    // Each layer is a row of squares behind the one before it, whose next row it needs. `done` rows of the first one are done.
+    for (ptrdiff_t done = 0; done < rows + 2; done += step) {
+        const ptrdiff_t end1 = std::min(done + step, rows + 1), begin2 = std::max<ptrdiff_t>(done - 1, 0), end2 = std::min(done + step - 1, rows + 1),
+                        begin3 = std::max<ptrdiff_t>(done - 2, 0), end3 = std::min(done + step - 2, rows);
+        for (; nextInput < kInputSquare * end1 + 2; nextInput++) {
+            const bool inside = firstInput + nextInput < level.height();
+            if (inside) level.row(firstInput + nextInput, 1 / 128.0f, -127.5f / 128, workspace.sums, pixels);
+            spreadRow(inside ? pixels : nullptr, level.width(), nextInput - kInputSquare * int(done), input.planes);
         }
-        kernels::maxPool({rows1, rowStep1, pooledRows, width1, conv1.channels(), 2, 2, pooled.row(y), pooledWidth});
-        if (y < begin + 2) continue;
-        convolveRow(conv2, pooled, y - 2, rows2);
-        if (y < begin + 4) continue;
-        convolveRow(conv3, rows2, y - 4, rows3);
-        const float* row3 = rows3.row(0);
-        kernels::convolve(conv4, 0, {&row3, conv3.channels(), answers.width, answers.row(0), conv4.channels()});
-        collect(y - 4);
+        kernels.convolvePooled(conv1, {input.planes, first.from(1), 0, (end1 - done) * rowSquares});
+        kernels.convolve(conv2, {first.from(begin2 - done + 1), second.from(begin2 - done + 2), 0, (end2 - begin2) * rowSquares}, workspace.scratch);
+        const ptrdiff_t last = (end3 - begin3) * rowSquares;
+        for (ptrdiff_t n = 0; n < last; n += kChunk) {
+            const ptrdiff_t count = std::min(kChunk, last - n);
+            const tiles::Planes<kSquare> third{chunk - n, kChunk + tiles::kSlack, 0}, scores{third.at(conv3.out, 0, 0), third.plane, 0};
+            kernels.convolve(conv3, {second.from(begin3 - done + 2), third, n, count}, workspace.scratch);
+            kernels.weigh(faceness, headsBias[1] - headsBias[0], {third, scores, n, count});
+            for (int y = 0; y < kSquare; y++) {
+                for (int x = 0; x < kSquare; x++) {
+                    const float *const differences = scores.at(0, y, x), *const values = third.at(0, y, x);
+                    for (ptrdiff_t i = n; i < n + count; i++) {
+                        if (differences[i] < enough) continue;
+                        const int row = int(begin3 + i / rowSquares), column = int(i % rowSquares);
+                        collect(column * kSquare + x, begin + row * kSquare + y, values + i, third.plane);
+                    }
+                }
+            }
+        }
+        input.next();
+        first.next();
+        second.next();
     }
+    std::sort(found.begin(), found.end());
+    std::vector<Candidate> candidates;
+    for (const Found& one : found) candidates.push_back(candidate(one.x, one.y, scale, one.score, one.offsets));
     workspace.rewind(mark);
-    return found;
+    return candidates;
 }
 
 } // namespace faiss_vision
