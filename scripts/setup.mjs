@@ -71,7 +71,7 @@ export async function setup({ quiet = false, json = false, tests = false, cuda =
       process.exit(1)
     }
   }
-  unlock?.()
+  await unlock?.()
   if (!quiet) report.line(`  set up in ${duration(performance.now() - begin)}`)
   return { faissRoot: context.faissRoot }
 }

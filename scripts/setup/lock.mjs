@@ -7,9 +7,9 @@ import { SetupError } from './errors.mjs'
 const WAIT_BEFORE_TELLING_MS = 300
 
 /**
- * Takes the lock file and gives back the function that frees it; `onWait(holder)` is called when another
- * process has it. The kernel keeps the lock (flock) in a child that lives as long as our end of its
- * pipe, so that a killed set-up never leaves one behind and none has to be judged stale.
+ * Takes the lock file and gives back the function that frees it, to be waited for, as what follows may block the event loop;
+ * `onWait(holder)` is called when another process has it. The kernel keeps the lock (flock) in a child that lives as long as our
+ * end of its pipe, so that a killed set-up never leaves one behind and none has to be judged stale.
  */
 export async function takeLock(path, onWait) {
   mkdirSync(dirname(path), { recursive: true })
@@ -33,7 +33,13 @@ export async function takeLock(path, onWait) {
   child.stdin.unref()
   child.stdout.unref()
   writeFileSync(path, `process ${process.pid} in ${process.cwd()}\n`)
-  return () => child.stdin.end()
+  return async () => {
+    if (child.exitCode !== null) return
+    child.ref()
+    const free = once(child, 'exit')
+    child.stdin.end()
+    await free
+  }
 }
 
 function holder(path) {
