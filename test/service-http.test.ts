@@ -137,6 +137,8 @@ describe('the API', () => {
     const { body } = await service.call('GET', '/metrics', undefined, bearer('metrics'));
     expect(body).toMatch(/^faiss_vision_camera_share\{camera="photos"\} 1$/m);
     expect(body).toMatch(/^faiss_vision_camera_live\{camera="photos"\} 1$/m);
+    expect(body).toMatch(/^faiss_vision_camera_frames_total\{camera="photos",fate="analysed"\} [1-9]\d*$/m);
+    expect(body).toContain('# TYPE faiss_vision_camera_frames_total counter');
     expect(body).not.toContain('Obama');
   });
 });

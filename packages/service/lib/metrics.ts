@@ -2,6 +2,8 @@ import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom
 
 const STAGE_BUCKETS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5];
 
+type Reading<L extends string> = (tell: (labels: Record<L, string>, value: number) => void) => void;
+
 /** What Prometheus reads. Cameras are told apart; people are not. */
 export class Metrics {
   readonly registry = new Registry();
@@ -21,21 +23,30 @@ export class Metrics {
     collectDefaultMetrics({ register: this.registry });
   }
 
-  /** A value that is read when Prometheus asks. */
-  gauge<L extends string>(
-    name: string,
-    help: string,
-    labelNames: readonly L[],
-    read: (set: (labels: Record<L, string>, value: number) => void) => void,
-  ): void {
-    const gauge: Gauge<L> = new Gauge({
+  /** Values that are read when Prometheus asks. */
+  gauge<L extends string>(name: string, help: string, labelNames: readonly L[], read: Reading<L>): void {
+    new Gauge({
       name,
       help,
       labelNames,
       registers: [this.registry],
       collect() {
         this.reset();
-        read((labels, value) => gauge.set(labels, value));
+        read((labels, value) => this.set(labels, value));
+      },
+    });
+  }
+
+  /** Counts that are kept elsewhere, read when Prometheus asks. */
+  count<L extends string>(name: string, help: string, labelNames: readonly L[], read: Reading<L>): void {
+    new Counter({
+      name,
+      help,
+      labelNames,
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        read((labels, value) => this.inc(labels, value));
       },
     });
   }

@@ -73,7 +73,7 @@ export const healthRoutes: Routes = (app, context) => {
   metrics.gauge('faiss_vision_camera_live', 'Whether a camera is live', ['camera'], (set) => {
     for (const [camera, { camera: source }] of cameras) set({ camera }, source.status.state === 'live' ? 1 : 0);
   });
-  metrics.gauge('faiss_vision_camera_frames', 'Frames of a camera since the start, by what became of them', ['camera', 'fate'], (set) => {
+  metrics.count('faiss_vision_camera_frames_total', 'Frames of a camera since the start, by what became of them', ['camera', 'fate'], (set) => {
     for (const [camera, { camera: source, incoming, decoded, analysed, failures: failed }] of cameras) {
       const fates = { received: source.received, skipped: source.skipped, dropped: incoming.dropped + decoded.dropped, analysed, failed };
       for (const [fate, count] of Object.entries(fates)) set({ camera, fate }, count);
