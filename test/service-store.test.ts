@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Audit } from '../packages/service/dist/store/audit.js';
 import { openDatabase, type Db } from '../packages/service/dist/store/database.js';
 import { EventStore } from '../packages/service/dist/store/events.js';
@@ -135,7 +135,7 @@ describe('tokens', () => {
     expect([tokens.remove('page'), tokens.remove('page'), tokens.check(token)]).toEqual([true, false, undefined]);
   });
 
-  it('count wherever they are made: here at once, by another program within a second or so', async () => {
+  it('count wherever they are made, here or by another program', () => {
     const tokens = new Tokens(db);
     expect(tokens.any).toBe(false);
     tokens.create('page', ['read']);
@@ -145,7 +145,7 @@ describe('tokens', () => {
     const other = openDatabase(join(folder, 'service.db'));
     new Tokens(other).create('door', ['read']);
     other.close();
-    await vi.waitFor(() => expect(tokens.any).toBe(true), { timeout: 10_000 });
+    expect(tokens.any).toBe(true);
   });
 
   it('end when their time is over', () => {

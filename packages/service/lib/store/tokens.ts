@@ -26,9 +26,6 @@ interface Row {
   expires: number | null;
 }
 
-/** Milliseconds for which it is remembered whether there is any token. */
-const REMEMBERED = 1000;
-
 const SHAPE = /^fv_([0-9a-f]{12})_([A-Za-z0-9_-]{43})$/;
 /** Compared with where there is no such token, so that both take the same time. */
 const NOBODY = randomBytes(32);
@@ -38,7 +35,6 @@ export class Tokens {
   readonly #db: Db;
   readonly #find;
   readonly #any;
-  #known: { any: boolean; until: number } | undefined;
 
   constructor(db: Db) {
     this.#db = db;
@@ -60,7 +56,6 @@ export class Tokens {
     } catch (cause) {
       throw new FaissVisionError('ERR_TOKEN_EXISTS', `there is a token "${name}" already`, { cause });
     }
-    this.#known = undefined;
     return `fv_${id}_${secret}`;
   }
 
@@ -80,15 +75,11 @@ export class Tokens {
 
   /** @returns whether there was one */
   remove(name: string): boolean {
-    this.#known = undefined;
     return this.#db.prepare('DELETE FROM tokens WHERE name = ?').run(name).changes === 1;
   }
 
-  /** Whether there is any; where another program adds the first one or removes the last, up to a second later. */
   get any(): boolean {
-    const now = performance.now();
-    if (this.#known === undefined || now >= this.#known.until) this.#known = { any: this.#any.get() !== undefined, until: now + REMEMBERED };
-    return this.#known.any;
+    return this.#any.get() !== undefined;
   }
 }
 
