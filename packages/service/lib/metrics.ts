@@ -23,32 +23,20 @@ export class Metrics {
     collectDefaultMetrics({ register: this.registry });
   }
 
-  /** Values that are read when Prometheus asks. */
-  gauge<L extends string>(name: string, help: string, labelNames: readonly L[], read: Reading<L>): void {
-    new Gauge({
+  /** Values that are kept elsewhere, read when Prometheus asks. */
+  asked<L extends string>(kind: 'counter' | 'gauge', name: string, help: string, labelNames: readonly L[], read: Reading<L>): void {
+    const configuration = {
       name,
       help,
       labelNames,
       registers: [this.registry],
-      collect() {
-        this.reset();
-        read((labels, value) => this.set(labels, value));
-      },
-    });
-  }
-
-  /** Counts that are kept elsewhere, read when Prometheus asks. */
-  count<L extends string>(name: string, help: string, labelNames: readonly L[], read: Reading<L>): void {
-    new Counter({
-      name,
-      help,
-      labelNames,
-      registers: [this.registry],
-      collect() {
+      collect(this: Counter<L> | Gauge<L>) {
         this.reset();
         read((labels, value) => this.inc(labels, value));
       },
-    });
+    };
+    if (kind === 'counter') new Counter(configuration);
+    else new Gauge(configuration);
   }
 
   #counter<L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> {

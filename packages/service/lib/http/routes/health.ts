@@ -70,20 +70,20 @@ export const healthRoutes: Routes = (app, context) => {
     async (_, reply) => reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
   );
 
-  metrics.gauge('faiss_vision_camera_live', 'Whether a camera is live', ['camera'], (set) => {
+  metrics.asked('gauge', 'faiss_vision_camera_live', 'Whether a camera is live', ['camera'], (set) => {
     for (const [camera, { camera: source }] of cameras) set({ camera }, source.status.state === 'live' ? 1 : 0);
   });
-  metrics.count('faiss_vision_camera_frames_total', 'Frames of a camera since the start, by what became of them', ['camera', 'fate'], (set) => {
+  metrics.asked('counter', 'faiss_vision_camera_frames_total', 'Frames of a camera since the start, by what became of them', ['camera', 'fate'], (set) => {
     for (const [camera, { camera: source, incoming, decoded, analysed, failures: failed }] of cameras) {
       const fates = { received: source.received, skipped: source.skipped, dropped: incoming.dropped + decoded.dropped, analysed, failed };
       for (const [fate, count] of Object.entries(fates)) set({ camera, fate }, count);
     }
   });
-  metrics.gauge('faiss_vision_camera_share', 'Share of all frames that were looked at which were this camera’s', ['camera'], (set) => {
+  metrics.asked('gauge', 'faiss_vision_camera_share', 'Share of all frames that were looked at which were this camera’s', ['camera'], (set) => {
     const all = [...cameras.values()].reduce((sum, { analysed }) => sum + analysed, 0);
     for (const [camera, { analysed }] of cameras) set({ camera }, all === 0 ? 0 : analysed / all);
   });
-  metrics.gauge('faiss_vision_outbox', 'Events that a sink has still to be told of', ['sink'], (set) => {
+  metrics.asked('gauge', 'faiss_vision_outbox', 'Events that a sink has still to be told of', ['sink'], (set) => {
     for (const [sink, count] of Object.entries(events.owed())) set({ sink }, count);
   });
 };
