@@ -1,18 +1,5 @@
 export { Gallery } from './gallery';
-export type {
-  EnrollFeaturesOptions,
-  Enrollment,
-  EnrollPhotoOptions,
-  GalleryDescription,
-  GalleryListOptions,
-  GalleryOptions,
-  Identification,
-  Identified,
-  IdentifyOptions,
-  RefusedPhoto,
-  Verification,
-  VerifyOptions,
-} from './options';
+export type * from './options';
 export { FaceQualityError, type MeasuredQuality, type Quality } from './quality';
 export type { GalleryRecognizer } from './recognizer';
 export type { Reembedded, ReembedOptions } from './reembed';
