@@ -74,6 +74,8 @@ public:
         int64_t round_ = -1; // whose inputs lie here
     };
 
+    int channels() const { return channels_; }
+
     /// One step of a walk.
     /// @param out  the layer's channels; its positions are those that are computed
     /// @param add        null, or a map of the same size that is added before the activation (may be `out` itself)

@@ -31,8 +31,8 @@ Convolution square(const mtcnn::Parameters& layer) {
 
 PackedConv packed(const mtcnn::Parameters& layer) { return PackedConv(layer.weight, layer.bias, layer.slope); }
 
-FeatureMap convolve(const Convolution& conv, int channels, const FeatureMap& in, Workspace& workspace) {
-    const FeatureMap out = workspace.map(in.height - 2, in.width - 2, channels, in.width - 2);
+FeatureMap convolve(const Convolution& conv, const FeatureMap& in, Workspace& workspace) {
+    const FeatureMap out = workspace.map(in.height - 2, in.width - 2, conv.channels(), in.width - 2);
     const auto view = [](const FeatureMap& map) {
         return MapsView{map.data, 1, map.height, map.width, map.channels, 0, map.rowStep(), map.channels};
     };
@@ -63,7 +63,7 @@ std::vector<CropAnswer> RNet::forward(const float* crops, int count, Workspace& 
         const size_t mark = workspace.mark();
         FeatureMap x = crop(crops, i, kSide, workspace);
         x = maxPool(convolve(conv1, x, workspace), 3, 2, workspace); // 11 x 11 x 28
-        x = maxPool(convolve(conv2, 48, x, workspace), 3, 2, workspace); // 4 x 4 x 48
+        x = maxPool(convolve(conv2, x, workspace), 3, 2, workspace); // 4 x 4 x 48
         x = convolve(conv3, x, workspace);                           // 3 x 3 x 64
         flatten(x, features.data + ptrdiff_t{i} * features.channels);
         workspace.rewind(mark);
@@ -88,8 +88,8 @@ std::vector<CropAnswer> ONet::forward(const float* crops, int count, Workspace& 
         const size_t mark = workspace.mark();
         FeatureMap x = crop(crops, i, kSide, workspace);
         x = maxPool(convolve(conv1, x, workspace), 3, 2, workspace); // 23 x 23 x 32
-        x = maxPool(convolve(conv2, 64, x, workspace), 3, 2, workspace); // 10 x 10 x 64
-        x = maxPool(convolve(conv3, 64, x, workspace), 2, 2, workspace); // 4 x 4 x 64
+        x = maxPool(convolve(conv2, x, workspace), 3, 2, workspace); // 10 x 10 x 64
+        x = maxPool(convolve(conv3, x, workspace), 2, 2, workspace); // 4 x 4 x 64
         x = convolve(conv4, x, workspace);                           // 3 x 3 x 128
         flatten(x, features.data + ptrdiff_t{i} * features.channels);
         workspace.rewind(mark);
