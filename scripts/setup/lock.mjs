@@ -34,7 +34,7 @@ export async function takeLock(path, onWait) {
   child.stdout.unref()
   writeFileSync(path, `process ${process.pid} in ${process.cwd()}\n`)
   return async () => {
-    if (child.exitCode !== null) return
+    if (child.exitCode !== null || child.signalCode !== null) return
     child.ref()
     const free = once(child, 'exit')
     child.stdin.end()
