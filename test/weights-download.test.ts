@@ -92,7 +92,7 @@ function serve(content: Buffer, { etag = '"a"', cuts = [], ranged = true }: Serv
 function cutOnceKept(response: ServerResponse, bytes: Buffer, size: number): void {
   response.write(bytes);
   const parts = () => readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.part'));
-  const kept = () => parts().some((name) => statSync(join(folder, name)).size >= size);
+  const kept = () => parts().some((name) => (statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0) >= size);
   const timer = setInterval(() => kept() && response.destroy(), 5);
   response.on('close', () => clearInterval(timer));
 }
