@@ -103,7 +103,7 @@ describe('the face watch', () => {
       pictures,
       tell: ({ type, person, track, box }: NewEvent, face?: RawImage) => {
         told.push(`${type} ${person?.name ?? '-'} ${track!.length}`);
-        if (type !== 'left') shown.push(face && `${face.width} x ${face.height} of ${box!.width} x ${box!.height}`);
+        if (type !== 'left') shown.push(face && `${face.width} x ${face.height} of ${box!.width} x ${box!.height} at ${box!.x}`);
       },
     });
     const live: string[] = [];
@@ -151,10 +151,11 @@ describe('the face watch', () => {
   });
 
   it('gives each event its picture, also that of somebody who is known after all, and none where nobody keeps it', async () => {
-    const frames = [...times(5, [['x', 50]]), ...times(5, [['ada', 52]])] as [string, number][][];
+    const frames = [...times(5, [['x', 50]]), ...times(5, [['ada', 52, 0.95]])] as [string, number, number?][][]; // no better look later
     const { told, shown } = await watch(frames);
     expect(told).toEqual(['unknown - 16', 'recognised ada 16', 'left ada 16']);
-    expect(shown).toEqual(Array(2).fill('161 x 161 of 80 x 80'));
+    // The second shows the frame that decided: the first look's picture was let go with its event.
+    expect(shown).toEqual(['161 x 161 of 80 x 80 at 50', '161 x 161 of 80 x 80 at 52']);
     expect((await watch(frames, {}, false)).shown).toEqual([undefined, undefined]);
   });
 
