@@ -246,6 +246,8 @@ export interface VisionAddon extends CommonAddon {
   /** count x dimension numbers. */
   readFeatures(handle: object): Promise<Float32Array>;
   releaseFeatures(handle: object): void;
+  /** Frees the memory of a buffer, where it can be, instead of leaving it to the garbage collection. */
+  detach(buffer: ArrayBuffer): void;
   /** Rejects with the reason where networks cannot run there. */
   checkDevice(device: string): Promise<void>;
   /** `cuda`: the CUDA that it was built with; not there in a build without. */

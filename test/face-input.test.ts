@@ -5,6 +5,7 @@ import { Ann } from 'faiss-vision/ann';
 import { FaceRecognizer, type FaceRecognizerOptions, type ImageInput } from 'faiss-vision/face';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { decode } from '../dist/image';
 import { modelPath, photosFolder } from '../dist/models/cache';
 import { takeAway } from './support/take-away';
 
@@ -148,6 +149,23 @@ describe('options and weights', () => {
   ])('weights: %s', async (name, change) => {
     const weights = copy(name.replaceAll(' ', '-'), change);
     await expect(load({ model: 'resnet128', weights })).rejects.toThrowError(error('ERR_WEIGHTS_CORRUPT', weights));
+    await intact();
+  });
+});
+
+describe('the memory of a decoded picture', () => {
+  it('is free as soon as the picture was looked at, and one that was handed over stays', async () => {
+    const large = await sharp({ create: { width: 3000, height: 2000, channels: 3, background: 'grey' } }).jpeg().toBuffer();
+    const external = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 20)); // Node frees it a little later
+      return process.memoryUsage().external / 2 ** 20;
+    };
+    const before = await external();
+    await recognizer.faces(large, { minFaceSize: 290 }); // which asks for all of its pixels
+    expect((await external()) - before).toBeLessThan(8); // of 17 MiB
+    const pixels = await decode(large);
+    expect(await recognizer.faces(pixels, { minFaceSize: 400 })).toEqual([]);
+    expect(pixels.data).toHaveLength(3000 * 2000 * 3);
     await intact();
   });
 });

@@ -105,7 +105,12 @@ export class DepthEstimator {
    * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_EMPTY, ERR_IMAGE_DECODE, ERR_IMAGE_TOO_LARGE, ERR_INVALID_ARGUMENT, ERR_CLOSED
    */
   async estimate(image: ImageInput): Promise<DepthMap> {
-    const values = await this.#calls.run(async () => this.#native.estimate(await decode(image, 'image', { maxPixels: this.#maxPixels })));
+    const values = await this.#calls.run(async () => {
+      const pixels = await decode(image, 'image', { maxPixels: this.#maxPixels });
+      const depths = await this.#native.estimate(pixels);
+      if (pixels.own) visionAddon().detach(pixels.own);
+      return depths;
+    });
     return new DepthMap(values, { width: this.width, height: this.height, near: this.near, seeded: this.seeded });
   }
 

@@ -74,8 +74,8 @@ export interface Face {
 
 const registered = new Map<string, RegisteredModel>();
 
-// Eight photos are looked at together, and as many may be decoded meanwhile; the rest wait as files, since pixels take much memory.
-const DECODED_AT_ONCE = 16;
+// Eight photos are looked at together, and half as many may be decoded meanwhile; the rest wait as files, since pixels take much memory.
+const DECODED_AT_ONCE = 12;
 
 const BOX_NUMBERS = 15; // as native/addon/face_binding.cpp lays them out
 
@@ -198,7 +198,7 @@ export class FaceRecognizer {
 
   /**
    * The faces in a picture, largest first; none for a picture without faces. Pictures that wait go through the networks
-   * together, up to eight at a time; every call gets its own faces. However many wait, sixteen at most are in memory as pixels.
+   * together, up to eight at a time; every call gets its own faces. However many wait, twelve at most are in memory as pixels.
    * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_EMPTY, ERR_IMAGE_DECODE, ERR_IMAGE_TOO_LARGE, ERR_INVALID_ARGUMENT, ERR_CLOSED
    */
   async faces(image: ImageInput, options: FacesOptions = {}): Promise<Face[]> {
@@ -214,9 +214,11 @@ export class FaceRecognizer {
       try {
         // A part is given in pixels of the whole picture, and may be small.
         const pixels = await decode(image, 'image', { maxPixels: this.maxPixels, shrink: region === undefined ? shrinkFor(minFaceSize) : 1, turn });
-        const { shrunk } = pixels;
+        const { shrunk, own } = pixels;
         const smallest = shrunk && minFaceSize !== undefined ? minFaceSize / Math.max(shrunk.x, shrunk.y) : minFaceSize;
-        return { shrunk, ...(await this.#native.faces(pixels, { maxFaces, minFaceSize: smallest, region })) };
+        const found = await this.#native.faces(pixels, { maxFaces, minFaceSize: smallest, region });
+        if (own) visionAddon().detach(own);
+        return { shrunk, ...found };
       } finally {
         if (placed) this.#places.giveBack();
       }

@@ -102,7 +102,9 @@ async function decodeBytes({ bytes, what }: Encoded, name: string, shrink: numbe
     const { data, info } = await picture.raw().toBuffer({ resolveWithObject: true });
     const { width, height } = info;
     const channels = info.channels as 3 | 4; // sRGB, with or without opacity
-    const pixels: Pixels = { data, width, height, channels, order: 'rgb', stride: width * channels };
+    const buffer = data.buffer as ArrayBuffer; // a small one may be a part of Node's pool
+    const own = buffer.byteLength === data.byteLength ? buffer : undefined;
+    const pixels: Pixels = { data, width, height, channels, order: 'rgb', stride: width * channels, ...(own && { own }) };
     return shrinks ? { ...pixels, shrunk: { x: upright.width / width, y: upright.height / height } } : pixels;
   } catch (error) {
     if (error instanceof FaissVisionError) throw error;

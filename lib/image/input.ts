@@ -25,6 +25,8 @@ export interface Pixels {
   readonly channels: 1 | 3 | 4;
   readonly order: 'rgb' | 'bgr';
   readonly stride: number;
+  /** Memory that decoding made for these pixels alone, which whoever asked for them may detach. */
+  readonly own?: ArrayBuffer;
   /** Where the picture was shrunk while it was decoded: its width and height in those of these pixels. */
   readonly shrunk?: { readonly x: number; readonly y: number };
 }

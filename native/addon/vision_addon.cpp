@@ -56,6 +56,11 @@ Napi::Value checkDevice(const Napi::CallbackInfo& info) {
     });
 }
 
+/// Binding: detach(buffer). Of memory that cannot be, garbage collection disposes.
+void detach(const Napi::CallbackInfo& info) {
+    if (info[0].IsArrayBuffer()) napi_detach_arraybuffer(info.Env(), info[0]);
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
     Environment::open(env, prepareThread);
     exports.Set("DepthEstimator", DepthBinding::define(env));
@@ -63,6 +68,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     exports.Set("readFeatures", Napi::Function::New(env, readFeatures, "readFeatures"));
     exports.Set("releaseFeatures", Napi::Function::New(env, releaseFeatures, "releaseFeatures"));
     exports.Set("checkDevice", Napi::Function::New(env, checkDevice, "checkDevice"));
+    exports.Set("detach", Napi::Function::New(env, detach, "detach"));
     exports.Set("close", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { Environment::close(info); }, "close"));
     exports.Set("setThreads", Napi::Function::New(env, setThreads, "setThreads"));
     exports.Set("info", Napi::Function::New(env, info, "info"));
