@@ -105,7 +105,7 @@ async function startService() {
   const file = join(folder, 'faiss-vision.yaml')
   await writeFile(file, configuration())
   const { config } = await loadConfig(file)
-  return Service.open(config, openLogs(config.logs))
+  return Service.open(config, await openLogs(config.logs))
 }
 
 function configuration() {

@@ -1,12 +1,10 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RuleConfig } from '../packages/service/dist/config/schema.js';
 import { Outbox, type Sink } from '../packages/service/dist/delivery/outbox.js';
-import { openLogs } from '../packages/service/dist/logs.js';
 import { matches } from '../packages/service/dist/rules/match.js';
 import { Rules, type Act } from '../packages/service/dist/rules/rules.js';
 import { Audit } from '../packages/service/dist/store/audit.js';
@@ -179,27 +177,5 @@ describe('the outbox', () => {
     await until('the rest is delivered', () => Object.keys(events.owed()).length === 0);
     expect(heard).toEqual([2, 3]);
     await again.close();
-  });
-});
-
-describe('logs', () => {
-  it('are rotated by size, kept in a number, and name nobody', async () => {
-    const logs = join(folder, 'logs');
-    const log = openLogs({ level: 'info', folder: logs, size: '1k', every: 'daily', files: 3, names: false });
-    const numbers = () => readdirSync(logs).map((name) => Number(/\.(\d+)\.log$/.exec(name)![1]));
-    await until('old files are gone', () => {
-      for (let i = 0; i < 10; i++) {
-        log.info({ event: i, person: { id: 'a', name: 'Ada Lovelace' }, features: [1.2345], authorization: 'Bearer secret', filler: 'x'.repeat(200) }, 'event');
-      }
-      return numbers().length >= 2 && numbers().length <= 4 && Math.max(...numbers()) >= 6;
-    });
-    const stream = (log as unknown as Record<symbol, NodeJS.WritableStream>)[pino.symbols.streamSym]!;
-    await new Promise((resolve) => {
-      stream.once('close', resolve);
-      stream.end();
-    });
-    const text = readdirSync(logs).map((name) => readFileSync(join(logs, name), 'utf8')).join('');
-    expect(text).toContain('"id":"a"');
-    for (const secret of ['Lovelace', '1.2345', 'secret']) expect(text).not.toContain(secret);
   });
 });

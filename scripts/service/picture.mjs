@@ -47,7 +47,7 @@ try {
   }
   writeFileSync(file, JSON.stringify(settings))
   const { config } = await loadConfig(file)
-  service = await Service.open(config, openLogs(config.logs))
+  service = await Service.open(config, await openLogs(config.logs))
   const url = await service.start()
   const ask = async (path, body) => {
     const response = await fetch(new URL(path, url), { method: 'POST', body, headers: { 'content-type': 'image/jpeg' } })

@@ -18,7 +18,7 @@ export async function serve(file: string, onListening: (address: string) => void
   // A frame's pixels count as V8's: ten a second would have it collect everything once a second, beside a heap that hardly changes.
   setFlagsFromString('--heap-growing-percent=300');
   const { config } = await loadConfig(file);
-  const service = await Service.open(config, openLogs(config.logs));
+  const service = await Service.open(config, await openLogs(config.logs));
   const asked = new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve());
   });

@@ -1,13 +1,18 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino, stdSerializers, type Logger } from 'pino';
+import roll from 'pino-roll';
 import type { LogsConfig } from './config/schema.js';
+
+/** Characters that wait while the files take none; what comes then is let go. */
+const MOST_WAITING = 2 ** 20;
+const MINUTE = 60_000;
 
 /**
  * JSON lines, on standard output or in files that are rotated by size and age. No features, no photos, no addresses' passwords, and
  * no names unless the configuration asks for them.
  */
-export function openLogs({ level, folder, size, every, files, names }: LogsConfig): Logger {
+export async function openLogs({ level, folder, size, every, files, names }: LogsConfig): Promise<Logger> {
   const options = {
     level,
     base: null,
@@ -28,16 +33,24 @@ export function openLogs({ level, folder, size, every, files, names }: LogsConfi
   };
   if (folder === undefined) return pino(options);
   mkdirSync(folder, { recursive: true, mode: 0o750 });
-  const transport = pino.transport({
-    target: 'pino-roll',
-    options: {
-      file: join(folder, 'faiss-vision'),
-      extension: '.log',
-      size,
-      frequency: every,
-      limit: { count: files, removeOtherLogFiles: true },
-      mkdir: true,
-    },
-  }) as pino.DestinationStream;
-  return pino(options, transport);
+  const destination = await roll({
+    file: join(folder, 'faiss-vision'),
+    extension: '.log',
+    size,
+    frequency: every,
+    // Numbers begin again each day: without the day in the name it could not be told which files are the oldest.
+    dateFormat: every === 'daily' ? 'yyyy-MM-dd' : 'yyyy-MM-dd-HH',
+    limit: { count: files, removeOtherLogFiles: true },
+    mkdir: true,
+    // In this thread and at once: one of pino's own would end the service with the first line that the disk does not take.
+    sync: true,
+    maxLength: MOST_WAITING,
+  });
+  let told = -Infinity;
+  destination.on('error', ({ message }) => {
+    if (Date.now() - told < MINUTE) return;
+    told = Date.now();
+    process.stderr.write(`faiss-vision: the log cannot be written: ${message}\n`);
+  });
+  return pino(options, destination);
 }
