@@ -51,8 +51,13 @@ describe('a configuration', () => {
   });
 
   it('has paths relative to its own folder, and addresses as they are', async () => {
-    const { cameras } = await load('cameras: [{ id: a, source: film.mp4 }, { id: b, source: "0" }, { id: c, source: "http://x/y" }]');
-    expect(cameras.map(({ source }) => source)).toEqual([join(folder, 'film.mp4'), '0', 'http://x/y']);
+    const usb = '/dev/v4l/by-id/usb-cam';
+    const { cameras } = await load(`cameras: [{ id: a, source: film.mp4 }, { id: b, source: "0" }, { id: c, source: 1 }, { id: d, source: "http://x/y" }, { id: e, source: ${usb} }]`);
+    expect(cameras.map(({ source }) => source)).toEqual([join(folder, 'film.mp4'), '0', '1', 'http://x/y', usb]);
+    writeFileSync(join(folder, 'a.pem'), '');
+    const { mqtt, models, http } = await load('{ mqtt: { url: "mqtt://h", ca: a.pem }, models: { recognizer: { model: facenet, weights: casia-webface }, depth: { weights: seeded } }, http: { tls: { cert: a.pem, key: ./a.pem } } }');
+    expect([mqtt!.ca, http.tls!.cert, http.tls!.key]).toEqual(Array(3).fill(join(folder, 'a.pem')));
+    expect([models.recognizer.weights, models.depth!.weights]).toEqual(['casia-webface', 'seeded']);
   });
 
   it('takes secrets from the environment', async () => {
@@ -61,6 +66,10 @@ describe('a configuration', () => {
     expect(await mistakes(text)).toEqual(['1:20: cameras[0].source: the environment variable PASSWORD is not set']);
   });
 });
+
+const HOOK = (more: string) => `webhooks:\n  - name: a\n    ${more}`;
+const RULE = (more: string) => `rules:\n  - name: r\n    event: unknown\n    ${more}\n    do: [{ photo: true }]`;
+const SECRET = 'secret: "0123456789abcdef"';
 
 describe('a mistake is told with its line', () => {
   it.each([
@@ -77,8 +86,30 @@ describe('a mistake is told with its line', () => {
       'rules:\n  - name: r\n    opensDoor: false\n    cameras: [nowhere]\n    do: [{ webhook: none }]',
       ['4:15: rules[0].cameras[0]: there is no camera "nowhere"', '5:12: rules[0].do[0].webhook: there is no webhook "none"'],
     ],
+    ['cameras:', ['1:1: cameras: must be array']],
+    ['- a', ['1:1: must be object']],
+    ['\nhttp: *x', ['2:7: there is no anchor &x']],
+    ['http: {}\nhttp: {}', ['2:1: Map keys must be unique']],
+    ['models:\n  recognizer:\n    model: dlib', ['3:5: models.recognizer.model: must be one of resnet128, facenet']],
+    ['models:\n  recognizer: { weights: /nowhere/a }', ['2:17: models.recognizer.weights: there is no file "/nowhere/a"']],
+    ['models:\n  depth: { weights: /nowhere/b }', ['2:12: models.depth.weights: there is no file "/nowhere/b"']],
+    ['http:\n  tls: { cert: /nowhere/c, key: /nowhere/k }', ['2:10: http.tls.cert: there is no file "/nowhere/c"', '2:28: http.tls.key: there is no file "/nowhere/k"']],
+    ['mqtt:\n  url: mqtt://h\n  ca: /nowhere/d', ['3:3: mqtt.ca: there is no file "/nowhere/d"']],
+    ['mqtt:\n  url: "mqtt://h:99999"', ['2:3: mqtt.url: is no address']],
+    ['mqtt:\n  url: "mqtt://"', ['2:3: mqtt.url: is no address']],
+    ['cameras:\n  - id: a\n    source: "http://[x"', ['3:5: cameras[0].source: is no address']],
+    [HOOK(`url: "https://"\n    ${SECRET}`), ['3:5: webhooks[0].url: is no address']],
+    [HOOK(`url: "https://u:p@h/"\n    ${SECRET}`), ['3:5: webhooks[0].url: must be without user and password: the signature says who sends']],
+    [HOOK('url: "https://h/"\n    secret: "whsec_..............."'), ['4:5: webhooks[0].secret: must be 16 bytes or more, in base64 after whsec_']],
+    [RULE('hours: "07:00-07:00"'), ['4:5: rules[0].hours: ends when it begins; all day is without hours']],
+    [RULE('hours: 7-19'), [expect.stringMatching(/^4:5: rules\[0\]\.hours: must match pattern .* \("07:00-19:00", local time; may pass midnight\)$/)]],
+    [RULE('maxDistance: 0.4'), ['4:5: rules[0].maxDistance: the event unknown names nobody']],
+    [RULE('people: Ada'), ["4:5: rules[0].people: must be names of people, or 'everyone' who is enrolled"]],
+    ['rules:\n  - name: r\n    event: near\n    do: [{ photo: true }]', ['4:12: rules[0].do[0].photo: the event near shows no face']],
+    ['rules:\n  - name: r\n    do:\n      - mqtt:\n          topik: a', ["4:9: rules[0].do[0].mqtt: must have required property 'topic'", '5:11: rules[0].do[0].mqtt.topik: there is no such setting']],
+    ['logs:\n  size: 0m', [expect.stringMatching(/^2:3: logs\.size: must match pattern/)]],
   ])('%j', async (text, expected) => {
-    expect(await mistakes(text)).toEqual(expected);
+    expect(await mistakes(text)).toEqual(expected as string[]);
   });
 });
 

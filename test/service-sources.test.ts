@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { ImageInput } from '../dist/index.js';
 import { FaissVisionError } from '../packages/service/dist/error.js';
-import { cleaned, withoutPassword } from '../packages/service/dist/sources/address.js';
+import { cleaned, deviceOf, withoutPassword } from '../packages/service/dist/sources/address.js';
 import { Backoff } from '../packages/service/dist/sources/backoff.js';
 import { Camera, type CameraStatus } from '../packages/service/dist/sources/camera.js';
+import { openSource } from '../packages/service/dist/sources/open.js';
 import { hasOpenCv } from '../packages/service/dist/sources/opencv.js';
 import { mjpegServer } from '../scripts/service/mjpeg.mjs';
 import { freePort } from './support/broker.js';
@@ -125,6 +126,25 @@ describe('other sources', () => {
     await until('it is lost', () => told.includes('LOST'));
     expect(told[0]).toBe('lost: cannot open rtsp://h/1');
     expect([withoutPassword('rtsp://a:b@c@h/x'), cleaned('x://u:p@h failed', 'y')]).toEqual(['rtsp://h/x', 'x://h failed']);
+    expect(withoutPassword('http://h/v.cgi?user=ada&pwd=s&channel=1')).toBe('http://h/v.cgi?user=...&pwd=...&channel=1');
+  });
+
+  it('a password in the query is told nowhere either', async () => {
+    const { told } = watch(`http://127.0.0.1:${await freePort()}/videostream.cgi?user=ada&pwd=s3cret&rate=0`);
+    await until('it is lost', () => told.includes('LOST'));
+    expect(told[0]).toMatch(/^lost: http:.*videostream\.cgi\?user=\.\.\.&pwd=\.\.\.&rate=0 does not answer$/);
+  });
+
+  it('a USB camera is its number or its file', () => {
+    expect(['0', '12', '/dev/video3', '/dev/v4l/by-id/usb-cam-index0', '/dev/shm/film.mp4', 'film.mp4', 'rtsp://h/0'].map(deviceOf)).toEqual([
+      '/dev/video0',
+      '/dev/video12',
+      '/dev/video3',
+      '/dev/v4l/by-id/usb-cam-index0',
+      undefined,
+      undefined,
+      undefined,
+    ]);
   });
 });
 
@@ -138,6 +158,14 @@ describe.skipIf(ffmpeg === undefined)('through ffmpeg', () => {
     expect(frames.length).toBeGreaterThan(all * 0.7);
     expect(frames.length).toBeLessThanOrEqual(all + 2);
     remove();
+  });
+
+  it.each(['987', '/dev/v4l/by-id/usb-that-is-unplugged'])('a USB camera that is not there is lost, with the reason, and tried again: %s', async (source) => {
+    let tries = 0;
+    const { camera, told } = watch(source, { reader: 'ffmpeg' }, { open: (...given: Parameters<typeof openSource>) => (tries++, openSource(...given)) });
+    await until('it was tried twice', () => tries >= 2);
+    expect(told[0]).toMatch(/^lost: ffmpeg: .*\/dev\/v\S+: No such file or directory$/);
+    expect(camera.status.state).toBe('lost');
   });
 
   it('an RTSP address where nobody is: lost, with ffmpeg’s reason', async () => {

@@ -1,8 +1,9 @@
-import { readFile } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { Ajv, type ErrorObject } from 'ajv';
-import { isMap, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
+import { isMap, isScalar, LineCounter, parseDocument, visit, type Document } from 'yaml';
 import { FaissVisionError } from '../error.js';
+import { isPath } from '../sources/address.js';
 import { findMistakes } from './mistakes.js';
 import { ConfigSchema, type Config } from './schema.js';
 
@@ -21,10 +22,13 @@ export interface LoadedConfig {
   folder: string;
 }
 
-// Strings that name a file or folder; they are resolved against the configuration's own folder.
-const PATHS: readonly (readonly string[])[] = [['data'], ['logs', 'folder'], ['http', 'tls', 'cert'], ['http', 'tls', 'key'], ['mqtt', 'ca'], ['models', 'recognizer', 'weights']];
+// Strings that name a folder, or a file that has to be there; they are resolved against the configuration's own folder.
+const FOLDERS: readonly Place[] = [['data'], ['logs', 'folder']];
+const FILES: readonly Place[] = [['http', 'tls', 'cert'], ['http', 'tls', 'key'], ['mqtt', 'ca'], ['models', 'recognizer', 'weights'], ['models', 'depth', 'weights']];
+/** Weights that are no file. */
+const NAMED = ['vggface2', 'casia-webface', 'seeded'];
 
-const validate = new Ajv({ useDefaults: true, allErrors: true, strictTypes: false }).compile<Config>(ConfigSchema);
+const validate = new Ajv({ useDefaults: true, allErrors: true, strictTypes: false, verbose: true }).compile<Config>(ConfigSchema);
 
 /**
  * Reads and checks a configuration; `${NAME}` in any text stands for that environment variable.
@@ -45,32 +49,35 @@ export async function loadConfig(path: string, environment: NodeJS.ProcessEnv = 
     throw new FaissVisionError('ERR_CONFIG_INVALID', messages.join('\n'));
   };
   if (document.errors.length > 0) refuse(document.errors.map(({ pos, message }) => `${at(pos[0])}: ${message}`));
+  visit(document, { Alias: (_, alias) => void (alias.resolve(document) ?? refuse([`${at(alias.range![0])}: there is no anchor &${alias.source}`])) });
 
   const mistakes: Mistake[] = [];
   const config = substituted(document.toJS() ?? {}, environment, [], mistakes) as Config;
+  const folder = dirname(file);
+  // What is written as a number of a USB camera is one to YAML.
+  if (Array.isArray(config.cameras)) for (const camera of config.cameras) if (Number.isInteger(camera?.source)) camera.source = String(camera.source);
   if (mistakes.length === 0) {
     if (!validate(config)) mistakes.push(...told(validate.errors!));
-    else mistakes.push(...findMistakes(config));
+    else mistakes.push(...findMistakes(config), ...(await resolvePaths(config, folder)));
   }
   if (mistakes.length > 0) refuse(mistakes.map((mistake) => `${at(offsetOf(document, mistake.place))}: ${show(mistake.place)}${mistake.message}`));
 
-  const folder = dirname(file);
-  for (const place of PATHS) resolveAt(config, place, folder);
-  if (config.models.depth && config.models.depth.weights !== 'seeded') config.models.depth.weights = resolve(folder, config.models.depth.weights);
-  for (const camera of config.cameras) if (!isAddress(camera.source)) camera.source = resolve(folder, camera.source);
   return { config, file, folder };
 }
 
-export function isAddress(source: string): boolean {
-  return /^[a-z][a-z0-9+.-]*:\/\//i.test(source) || /^\d+$/.test(source);
-}
-
-function resolveAt(config: Config, place: readonly string[], folder: string): void {
-  let at = config as unknown as Record<string, unknown> | undefined;
-  for (const key of place.slice(0, -1)) at = at?.[key] as Record<string, unknown> | undefined;
-  const last = place.at(-1)!;
-  const value = at?.[last];
-  if (at && typeof value === 'string') at[last] = resolve(folder, value);
+/** @returns the files that are not there */
+async function resolvePaths(config: Config, folder: string): Promise<Mistake[]> {
+  const mistakes: Mistake[] = [];
+  for (const place of [...FOLDERS, ...FILES]) {
+    const around = place.slice(0, -1).reduce<any>((at, key) => at?.[key], config) as Record<string, unknown> | undefined;
+    const key = String(place.at(-1));
+    const value = around?.[key];
+    if (typeof value !== 'string' || NAMED.includes(value)) continue;
+    const path = (around![key] = resolve(folder, value));
+    if (FILES.includes(place)) await access(path).catch(() => mistakes.push({ place, message: `there is no file "${path}"` }));
+  }
+  for (const camera of config.cameras) if (isPath(camera.source)) camera.source = resolve(folder, camera.source);
+  return mistakes;
 }
 
 /** The same values, with every `${NAME}` replaced. */
@@ -90,22 +97,30 @@ function substituted(value: unknown, environment: NodeJS.ProcessEnv, place: Plac
 }
 
 function told(errors: ErrorObject[]): Mistake[] {
-  // Ajv tells of each alternative of a union; the union itself says enough.
-  const unions = errors.filter(({ keyword }) => keyword === 'anyOf').map(({ instancePath }) => instancePath);
-  const rest = errors.filter(({ keyword, instancePath }) => keyword === 'anyOf' || !unions.some((union) => instancePath.startsWith(union)));
-  return rest.map(({ instancePath, keyword, params, message }) => {
+  return errors.filter((error) => isWorthTelling(error, errors)).map(({ instancePath, keyword, params, message, parentSchema }) => {
     const place: (string | number)[] = instancePath
       .split('/')
       .slice(1)
       .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
       .map((part) => (/^\d+$/.test(part) ? Number(part) : part));
+    const { description } = parentSchema as { description?: string };
     if (keyword === 'additionalProperties') {
       return { place: [...place, String(params.additionalProperty)], message: 'there is no such setting' };
     }
     if (keyword === 'enum') return { place, message: `must be one of ${(params.allowedValues as unknown[]).join(', ')}` };
-    if (keyword === 'anyOf') return { place, message: place.includes('do') ? 'must be one of mqtt, webhook, photo' : 'has none of the shapes that are known' };
-    return { place, message: message ?? keyword };
+    if (keyword === 'anyOf') return { place, message: `must be ${description}` };
+    return { place, message: keyword === 'pattern' && description ? `${message} (${description})` : message ?? keyword };
   });
+}
+
+/** Ajv tells of each alternative of a union: the one that was meant counts, where it can be told by its key, else the union itself. */
+function isWorthTelling(error: ErrorObject, errors: ErrorObject[]): boolean {
+  const { instancePath, schemaPath, keyword } = error;
+  const union = keyword === 'anyOf' ? error : errors.find((each) => each.keyword === 'anyOf' && schemaPath.startsWith(`${each.schemaPath}/`));
+  if (!union) return true;
+  const alternatives = (union.schema as unknown[]).map((_, i) => errors.filter((each) => each.schemaPath.startsWith(`${union.schemaPath}/${i}/`) && each.instancePath.startsWith(union.instancePath)));
+  const meant = alternatives.filter((each) => !each.some((one) => one.keyword === 'required' && one.instancePath === union.instancePath));
+  return meant.length === 1 ? meant[0]!.includes(error) : keyword === 'anyOf' && instancePath === union.instancePath;
 }
 
 /** Where the value begins, or its key, or the nearest thing around it that is there. */

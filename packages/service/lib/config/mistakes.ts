@@ -1,8 +1,12 @@
+import { keyOf } from '../delivery/webhook.js';
 import type { Mistake } from './load.js';
 import type { Config, RuleConfig } from './schema.js';
 
 /** A door opens after so many frames that agree, and no fewer. */
 export const DOOR_FRAMES = 3;
+
+/** A webhook's key has so many bytes at least. */
+const SECRET_BYTES = 16;
 
 /** What a schema cannot say: names that must be known or differ, and what a rule that may open a door needs. */
 export function findMistakes(config: Config): Mistake[] {
@@ -28,16 +32,28 @@ export function findMistakes(config: Config): Mistake[] {
   config.cameras.forEach((camera, i) => {
     if (camera.depth && !config.models.depth) wrong('needs models.depth', 'cameras', i, 'depth');
     if (camera.lostAfter < camera.stallAfter) wrong('must be at least stallAfter', 'cameras', i, 'lostAfter');
+    if (/^https?:/.test(camera.source) && !URL.canParse(camera.source)) wrong('is no address', 'cameras', i, 'source');
   });
-  config.webhooks.forEach((webhook, i) => known(webhook.cameras, 'webhooks', i));
+  const address = (url: string, ...place: (string | number)[]) => {
+    if (!URL.canParse(url) || new URL(url).hostname === '') wrong('is no address', ...place);
+  };
+  if (config.mqtt) address(config.mqtt.url, 'mqtt', 'url');
+  config.webhooks.forEach(({ cameras: about, url, secret }, i) => {
+    known(about, 'webhooks', i);
+    address(url, 'webhooks', i, 'url');
+    if (/^https?:\/\/[^/?#]*@/.test(url)) wrong('must be without user and password: the signature says who sends', 'webhooks', i, 'url');
+    if (keyOf(secret).length < SECRET_BYTES) wrong(`must be ${SECRET_BYTES} bytes or more, in base64 after whsec_`, 'webhooks', i, 'secret');
+  });
   config.rules.forEach((rule, i) => {
     known(rule.cameras, 'rules', i);
     rule.do.forEach((action, j) => {
       if ('webhook' in action && !webhooks.includes(action.webhook)) wrong(`there is no webhook "${action.webhook}"`, 'rules', i, 'do', j, 'webhook');
       if ('mqtt' in action && !config.mqtt) wrong('needs the section mqtt', 'rules', i, 'do', j, 'mqtt');
+      if ('photo' in action && !['recognised', 'unknown'].includes(rule.event)) wrong(`the event ${rule.event} shows no face`, 'rules', i, 'do', j, 'photo');
     });
-    if (rule.people !== undefined && !['recognised', 'left'].includes(rule.event))
-      wrong(`the event ${rule.event} names nobody`, 'rules', i, 'people');
+    for (const key of ['people', 'maxDistance'] as const)
+      if (rule[key] !== undefined && !['recognised', 'left'].includes(rule.event)) wrong(`the event ${rule.event} names nobody`, 'rules', i, key);
+    if (rule.hours !== undefined && rule.hours.slice(0, 5) === rule.hours.slice(6)) wrong('ends when it begins; all day is without hours', 'rules', i, 'hours');
     if (mayOpenDoor(rule)) for (const message of unsafe(rule, config)) wrong(message, 'rules', i);
   });
   return mistakes;

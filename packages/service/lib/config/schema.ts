@@ -14,7 +14,7 @@ const Camera = Type.Object(
   {
     id: name('what events, topics and addresses call the camera'),
     name: Type.Optional(text('what people call it; default the id')),
-    source: text('rtsp: or http: address, number of a USB camera, path of a film or of a folder of pictures'),
+    source: text('rtsp: or http: address, number or /dev/v4l/... file of a USB camera, path of a film or of a folder of pictures'),
     reader: Type.Enum(['auto', 'opencv', 'ffmpeg'], {
       default: 'auto',
       description: 'who reads rtsp, USB and films: @u4/opencv4nodejs, the program ffmpeg, or the first of them that is installed',
@@ -34,8 +34,8 @@ const Models = Type.Object(
   {
     recognizer: Type.Object(
       {
-        model: text('resnet128 or facenet', { default: 'resnet128' }),
-        weights: Type.Optional(text('a safetensors file')),
+        model: Type.Enum(['resnet128', 'facenet'], { default: 'resnet128' }),
+        weights: Type.Optional(text("a safetensors file, or for facenet 'vggface2' or 'casia-webface'")),
         precision: Type.Enum(['fp32', 'bf16'], { default: 'fp32' }),
         minFaceSize: number('smallest face to look for, pixels', { minimum: 12, maximum: 1000, default: 40 }),
       },
@@ -120,7 +120,7 @@ const Action = Type.Union([
   ),
   Type.Object({ webhook: text('name of a webhook') }, closed),
   Type.Object({ photo: Type.Literal(true) }, closed),
-]);
+], { description: 'one of mqtt, webhook, photo' });
 
 const Rule = Type.Object(
   {
@@ -175,7 +175,7 @@ const Logs = Type.Object(
   {
     level: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace'], { default: 'info' }),
     folder: Type.Optional(text('folder of the log files; default: standard output')),
-    size: Type.String({ pattern: '^\\d+[kmg]$', default: '10m', description: 'size at which a new file begins' }),
+    size: Type.String({ pattern: '^[1-9]\\d*[kmg]$', default: '10m', description: 'size at which a new file begins' }),
     every: Type.Enum(['daily', 'hourly'], { default: 'daily', description: 'age at which a new file begins' }),
     files: whole('files kept', { minimum: 1, maximum: 10_000, default: 14 }),
     names: Type.Boolean({ default: false, description: 'write names of people into the logs' }),

@@ -11,6 +11,11 @@ export interface Message {
   body: unknown;
 }
 
+/** The bytes that sign: a secret as it is, or what is written in base64 after `whsec_`. */
+export function keyOf(secret: string): Buffer {
+  return secret.startsWith('whsec_') ? Buffer.from(secret.slice(6), 'base64') : Buffer.from(secret);
+}
+
 /**
  * Posts JSON, signed as Standard Webhooks 1.0 says: headers `webhook-id`, `webhook-timestamp` and `webhook-signature`, the HMAC-SHA256
  * of `id.timestamp.body`. Anything but an answer of 2xx is a failure; redirects are not followed.
@@ -23,7 +28,7 @@ export class Webhook implements Sink {
   constructor(config: WebhookConfig) {
     this.name = `webhook:${config.name}`;
     this.config = config;
-    this.#key = config.secret.startsWith('whsec_') ? Buffer.from(config.secret.slice(6), 'base64') : Buffer.from(config.secret);
+    this.#key = keyOf(config.secret);
   }
 
   wants({ type, camera }: Pick<ServiceEvent, 'type' | 'camera'>): boolean {

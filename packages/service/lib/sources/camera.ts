@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { ImageInput } from 'faiss-vision';
 import type { CameraConfig } from '../config/schema.js';
 import { messageOf } from '../error.js';
-import { cleaned } from './address.js';
+import { cleaned, isPath } from './address.js';
 import { Backoff } from './backoff.js';
 import { openSource } from './open.js';
 
@@ -93,7 +93,7 @@ export class Camera extends EventEmitter<CameraEvents> {
         last = Date.now();
         this.#take(frame);
       }
-      return this.#isFilm ? undefined : 'the camera ended the stream';
+      return isPath(source) ? undefined : 'the camera ended the stream';
     })().catch((error: unknown) => cleaned(messageOf(error), source));
     try {
       return await Promise.race([silent, reading]);
@@ -101,10 +101,6 @@ export class Camera extends EventEmitter<CameraEvents> {
       clearInterval(watch);
       attempt.abort();
     }
-  }
-
-  get #isFilm(): boolean {
-    return !/^[a-z][a-z0-9+.-]*:\/\//i.test(this.config.source) && !/^\d+$/.test(this.config.source);
   }
 
   #take(frame: ImageInput): void {

@@ -3,7 +3,7 @@ import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { multipartFrames } from 'faiss-vision/frames';
 import { FaissVisionError } from '../error.js';
-import { cleaned } from './address.js';
+import { cleaned, deviceOf } from './address.js';
 
 /** The path of the program, or undefined where it is not installed. */
 export function findFfmpeg(): string | undefined {
@@ -28,8 +28,8 @@ export interface FfmpegOptions {
 
 /** A source's frames as JPEG pictures, read by a process of its own. */
 export async function* ffmpegFrames(program: string, source: string, { fps, film, repeat }: FfmpegOptions, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  const device = /^\d+$/.test(source);
-  const input = device ? ['-f', 'v4l2', '-i', `/dev/video${source}`] : ['-i', film ? `file:${source}` : source];
+  const device = deviceOf(source);
+  const input = device ? ['-f', 'v4l2', '-i', device] : ['-i', film ? `file:${source}` : source];
   const before = film ? ['-re', ...(repeat ? ['-stream_loop', '-1'] : [])] : /^rtsps?:/.test(source) ? ['-rtsp_flags', 'prefer_tcp'] : [];
   // mpjpeg: the same shape as a network camera's stream.
   const output = ['-an', '-vf', `fps=${fps}`, '-c:v', 'mjpeg', '-pix_fmt', 'yuvj420p', '-q:v', '3', '-f', 'mpjpeg', 'pipe:1'];

@@ -4,7 +4,7 @@ import type { ImageInput } from 'faiss-vision';
 import { mjpegFrames, openFrames } from 'faiss-vision/frames';
 import type { CameraConfig } from '../config/schema.js';
 import { FaissVisionError } from '../error.js';
-import { withoutPassword } from './address.js';
+import { isPath, withoutPassword } from './address.js';
 import { ffmpegFrames, findFfmpeg } from './ffmpeg.js';
 import { hasOpenCv, openCvFrames } from './opencv.js';
 
@@ -15,7 +15,7 @@ import { hasOpenCv, openCvFrames } from './opencv.js';
 export async function* openSource(camera: CameraConfig, signal: AbortSignal): AsyncGenerator<ImageInput> {
   const { source, fps, repeat, reader } = camera;
   if (/^https?:\/\//.test(source) && reader === 'auto') return yield* mjpegFrames(source, signal);
-  const film = !/^\d+$/.test(source) && !/^[a-z][a-z0-9+.-]*:\/\//i.test(source);
+  const film = isPath(source);
   if (film) {
     const found = await stat(source).catch((cause: unknown) => {
       throw new FaissVisionError('ERR_SOURCE_NOT_FOUND', `there is no film and no folder "${source}"`, { cause });
