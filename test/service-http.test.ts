@@ -2,10 +2,15 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
 import { connect, type Socket } from 'node:net';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { deflateSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { addToken } from '../packages/service/dist/index.js';
+import { checkListening } from '../packages/service/dist/http/auth.js';
+import { addToken, removeToken } from '../packages/service/dist/index.js';
+import type { Tokens } from '../packages/service/dist/store/tokens.js';
+import { freePort } from './support/broker.js';
 import { findProgram, until } from './support/wait.js';
 import { photo, RunningService } from './support/service.js';
 
@@ -17,6 +22,42 @@ let service: RunningService;
 const tokens: Record<string, string> = {};
 const bearer = (name: string) => ({ authorization: `Bearer ${tokens[name]}` });
 const obama = () => readFileSync(photo('obama.jpg'));
+
+/** All of the API, and the scope that a token needs for it. */
+const OPERATIONS = `
+post /v1/faces recognise
+post /v1/embed recognise
+post /v1/identify recognise
+post /v1/depth recognise
+post /v1/people/{id}/verify recognise
+get /v1/people people
+post /v1/people people
+post /v1/people/from-camera people
+get /v1/people/{id} people
+patch /v1/people/{id} people
+delete /v1/people/{id} people
+delete /v1/people/{id}/faces/{face} people
+get /v1/cameras read
+get /v1/cameras/{id} read
+get /v1/cameras/{id}/frame.jpg read
+get /v1/cameras/{id}/depth.png read
+get /v1/cameras/{id}/stream.mjpg read
+get /v1/live read
+get /v1/events read
+get /v1/events/{id} read
+get /v1/events/{id}/snapshot.jpg read
+get /v1/events/stream read
+get /v1/rules read
+patch /v1/rules/{name} admin
+get /v1/audit read
+get /v1/status read
+get /v1/session read
+post /v1/session read
+delete /v1/session -
+get /v1/health -
+get /v1/ready -
+get /metrics metrics
+`;
 
 beforeAll(async () => {
   service = new RunningService({
@@ -116,6 +157,17 @@ describe('the API', () => {
     expect([...text.matchAll(/^id: (\d+)/gm)].slice(0, 2).map(([, id]) => id)).toEqual(['2', '3']);
   });
 
+  it('goes on for whoever knows events of a database that is gone', async () => {
+    const stop = new AbortController();
+    const stream = await fetch(new URL('/v1/events/stream', service.url), { headers: { ...bearer('read'), 'last-event-id': '1000000' }, signal: stop.signal });
+    let text = '';
+    for await (const chunk of stream.body!) {
+      text += Buffer.from(chunk as Uint8Array).toString();
+      if (/^id: \d+$/m.test(text)) break;
+    }
+    stop.abort();
+  });
+
   it('lets a browser keep its token where no script finds it', async () => {
     const response = await fetch(new URL('/v1/session', service.url), { method: 'POST', headers: bearer('read') });
     const cookie = response.headers.get('set-cookie')!;
@@ -130,7 +182,28 @@ describe('the API', () => {
     expect(body.openapi).toBe('3.1.0');
     expect(Object.keys(body.paths)).toEqual(expect.arrayContaining(['/v1/identify', '/v1/people/{id}', '/v1/events/stream', '/metrics']));
     expect(body.paths['/v1/identify'].post.requestBody.content['image/jpeg'].schema).toMatchObject({ type: 'string', format: 'binary' });
-    expect(body.paths['/v1/people'].get.security).toEqual([{ bearer: ['people'] }]);
+    const operations = Object.entries<Record<string, { security?: { bearer: string[] }[]; responses: Record<string, { content?: Record<string, { schema: unknown }> }> }>>(body.paths);
+    const scopes = operations.flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, { security }]) => `${method} ${path} ${security === undefined ? '-' : security[0]!.bearer.join(' ')}`),
+    );
+    expect(scopes.sort()).toEqual(OPERATIONS.trim().split('\n').sort());
+    for (const [path, methods] of operations) {
+      for (const [method, { responses }] of Object.entries(methods)) {
+        const [good, ...others] = Object.entries(responses).filter(([status]) => status.startsWith('2'));
+        expect([path, method, others, Object.keys(responses).includes('4XX')]).toEqual([path, method, [], true]);
+        if (good![0] !== '204') for (const { schema } of Object.values(good![1].content!)) expect(schema).toHaveProperty('type');
+      }
+    }
+  });
+
+  it('asks for a token wherever the document says so', async () => {
+    for (const operation of OPERATIONS.trim().split('\n')) {
+      const [method, path, scope] = operation.split(' ') as [string, string, string];
+      for (const asked of method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()]) {
+        const { status } = await service.call(asked, path.replaceAll(/\{\w+\}/g, 'photos'));
+        expect([asked, path, status === 401]).toEqual([asked, path, scope !== '-']);
+      }
+    }
   });
 
   it('tells Prometheus each camera’s share, and of nobody', async () => {
@@ -176,6 +249,17 @@ describe('who may do what', () => {
     expect((await from(service.url)).status).toBe(200);
     const named = await from('https://office.example');
     expect([named.status, named.headers.get('access-control-allow-origin')]).toEqual([200, 'https://office.example']);
+    // It may also read why it was refused; its browser asks beforehand whether it may send a token.
+    const refused = await fetch(new URL('/v1/cameras', service.url), { headers: { origin: 'https://office.example' } });
+    expect([refused.status, refused.headers.get('access-control-allow-origin')]).toEqual([401, 'https://office.example']);
+    const asks = (origin: string) =>
+      fetch(new URL('/v1/rules/photo', service.url), {
+        method: 'OPTIONS',
+        headers: { origin, 'access-control-request-method': 'PATCH', 'access-control-request-headers': 'authorization,content-type' },
+      });
+    const allowed = (await asks('https://office.example')).headers;
+    expect([allowed.get('access-control-allow-origin'), allowed.get('access-control-allow-headers')]).toEqual(['https://office.example', 'authorization,content-type']);
+    expect((await asks('https://evil.example')).headers.get('access-control-allow-origin')).toBeNull();
     const read = await fetch(new URL('/v1/health', service.url), { headers: { origin: 'https://evil.example' } });
     expect(read.headers.get('access-control-allow-origin')).toBeNull();
   });
@@ -282,6 +366,81 @@ describe('listening', () => {
 
   it('beyond loopback needs a token', async () => {
     expect(await ended({ http: { host: '0.0.0.0', port: 0 } })).toContain('ERR_NO_TOKEN');
+    const refused = (host: string, any = false) => {
+      try {
+        checkListening(host, { tokens: { any } as Tokens });
+        return false;
+      } catch (error) {
+        return (error as { code: string }).code === 'ERR_NO_TOKEN';
+      }
+    };
+    const reached = ['0.0.0.0', '0', '::', '[::]', '::0', '192.168.1.5', 'fe80::1', '::ffff:0.0.0.0', hostname(), 'localhost.example.org', '127.example.org', '127.0.0.1.example.org'];
+    expect(reached.filter((host) => !refused(host))).toEqual([]);
+    expect(reached.filter((host) => refused(host, true))).toEqual([]);
+    expect(['127.0.0.1', '127.1.2.3', '::1', '[::1]', 'localhost'].filter((host) => refused(host))).toEqual([]);
+  });
+
+  it('beyond loopback nobody comes in once the last token is gone', async () => {
+    const open = new RunningService({ http: { host: '0.0.0.0', port: 0 } });
+    const token = await addToken(open.file, 'only', ['read']);
+    await open.start();
+    try {
+      const ask = (headers = {}) => open.call('GET', '/v1/cameras', undefined, { host: 'localhost', ...headers });
+      expect((await ask({ authorization: `Bearer ${token}` })).status).toBe(200);
+      await removeToken(open.file, 'only');
+      expect([(await ask()).status, (await ask({ authorization: `Bearer ${token}` })).status]).toEqual([401, 401]);
+      expect((await open.call('GET', '/v1/health')).status).toBe(200);
+    } finally {
+      await open.close();
+    }
+  });
+
+  it('at a port that is taken ends, and disturbs no service that runs on the same data', async () => {
+    const config = {
+      data: join(service.folder, 'shared'),
+      http: { port: await freePort() },
+      cameras: [{ id: 'photos', source: join(photo('obama.jpg'), '..'), repeat: true, fps: 2 }],
+      decision: { frames: 1, unknownFrames: 1, leftAfter: 60 },
+    };
+    const running = await new RunningService(config).start();
+    try {
+      await until('somebody is there', async () => (await running.events()).length > 0);
+      expect(await ended(config)).toContain('EADDRINUSE');
+      expect((await running.events()).filter(({ reason }) => reason === 'the service was started again')).toEqual([]);
+    } finally {
+      await running.close();
+    }
+  });
+
+  it('ends gracefully though clients hang in the middle of a request or read nothing', async () => {
+    const busy = await new RunningService({ http: { port: 0 }, cameras: [{ id: 'photos', source: join(photo('obama.jpg'), '..'), repeat: true, fps: 20 }] }).start();
+    const port = Number(new URL(busy.url).port);
+    const sockets = ['GET /v1/health HTTP/1.1\r\nHost: loc', 'POST /v1/faces HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 9\r\n\r\nabc', 'GET /v1/cameras/photos/stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n'].map((text) => {
+      const socket = connect(port, '127.0.0.1').on('error', () => {}).pause();
+      socket.write(text);
+      return socket;
+    });
+    try {
+      await until('frames were looked at', async () => (await busy.call('GET', '/v1/cameras/photos')).body.frames.analysed > 5);
+      const end = await Promise.race([busy.stop(), sleep(25_000, 'it does not end', { ref: false })]);
+      expect([end, busy.said]).toEqual([0, expect.stringContaining('the service stopped')]);
+    } finally {
+      for (const socket of sockets) socket.destroy();
+      await busy.close();
+    }
+  });
+
+  it('hears an address only so often in a minute', async () => {
+    const slow = await new RunningService({ http: { port: 0, requestsPerMinute: 5 } }).start();
+    try {
+      const answers = [];
+      for (let i = 0; i < 7; i++) answers.push(await fetch(new URL('/v1/cameras', slow.url)));
+      expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200, 429, 429]);
+      expect(Number(answers.at(-1)!.headers.get('retry-after'))).toBeGreaterThan(0);
+      expect(await answers.at(-1)!.json()).toMatchObject({ code: 'ERR_TOO_MANY' });
+    } finally {
+      await slow.close();
+    }
   });
 
   it('without tokens answers to this machine’s own names alone', async () => {

@@ -2,9 +2,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RuleConfig } from '../packages/service/dist/config/schema.js';
 import { Outbox, type Sink } from '../packages/service/dist/delivery/outbox.js';
+import { Hub } from '../packages/service/dist/hub.js';
+import { Metrics } from '../packages/service/dist/metrics.js';
+import { Recorder } from '../packages/service/dist/recorder.js';
 import { matches } from '../packages/service/dist/rules/match.js';
 import { Rules, type Act } from '../packages/service/dist/rules/rules.js';
 import { Audit } from '../packages/service/dist/store/audit.js';
@@ -56,7 +60,9 @@ describe('actions', () => {
   function setUp(rules: RuleConfig[], act: Act) {
     const audit = new Audit(db);
     const ends: string[] = [];
-    const make = () => new Rules({ db, rules, audit, act, find: (id) => events.find(id), onEnd: ({ rule, state }) => ends.push(`${rule} ${state}`) });
+    const onEnd = ({ rule, state }: { rule: string; state: string }) => ends.push(`${rule} ${state}`);
+    const onFailure = (rule: string, _: ServiceEvent, error: unknown) => ends.push(`${rule} ${(error as Error).message}`);
+    const make = () => new Rules({ db, rules, audit, act, find: (id) => events.find(id), onEnd, onFailure });
     let working = make();
     const tell = (event: NewEvent): ServiceEvent => {
       let intents: ReturnType<Rules['intend']> = [];
@@ -125,6 +131,27 @@ describe('actions', () => {
     expect(states).toEqual({ [begun.id]: 'unknown', [waiting.id]: 'done', [changed.id]: 'expired' });
   });
 
+  it('do not begin where that cannot be written down, and a missing end is told', async () => {
+    let done = 0;
+    const { tell, ends, audit, rules, restart } = setUp([rule()], async () => {
+      db.pragma('query_only = ON');
+      return `${done++}`;
+    });
+    const waiting = events.add(ada, [], undefined, (event) => void audit.intend(event, 'open', 0, 'mqtt'));
+    db.pragma('query_only = ON');
+    rules().run([{ id: audit.list({ limit: 1 })[0]!.id, rule: rule(), action: 0, event: waiting }]);
+    await rules().close();
+    expect([done, ends]).toEqual([0, ['open attempt to write a readonly database']]);
+    db.pragma('query_only = OFF');
+    tell(ada); // which the database stops taking while it is done
+    await rules().close();
+    expect([done, ends.length]).toEqual([1, 2]);
+    db.pragma('query_only = OFF');
+    audit.end(audit.list({ limit: 9 }).find(({ state }) => state === 'pending')!.id, 'expired');
+    restart().recover();
+    expect(audit.list({ limit: 9 }).map(({ state }) => state)).toEqual(['unknown', 'expired']);
+  });
+
   it('of a rule that is off do not run, over restarts too', async () => {
     const { tell, ends, rules, restart } = setUp([rule()], async () => 'done');
     expect([rules().enable('open', false), rules().enable('nothing', false)]).toEqual([true, false]);
@@ -165,6 +192,21 @@ describe('the outbox', () => {
     await outbox.close();
   });
 
+  it('delivers again what it could not write down as delivered', async () => {
+    const heard: number[] = [];
+    const failures: unknown[] = [];
+    const outbox = new Outbox({ events, sinks: [sink('s', async ({ sequence }) => void heard.push(sequence))], onFailure: (...given) => failures.push(given), waits: { first: 5, most: 20 } });
+    for (let i = 0; i < 2; i++) events.add({ type: 'unknown', camera: 'a' }, ['s']);
+    db.pragma('query_only = ON'); // as a full disk
+    outbox.start();
+    await until('it was tried again', () => failures.length >= 3);
+    expect(new Set(heard)).toEqual(new Set([1]));
+    db.pragma('query_only = OFF');
+    await until('nothing is owed', () => Object.keys(events.owed()).length === 0);
+    expect(heard.at(-1)).toBe(2);
+    await outbox.close();
+  });
+
   it('keeps what a close interrupts, and takes it up again', async () => {
     const hanging = start([sink('s', (event) => (event.sequence === 1 ? Promise.resolve() : new Promise((_, reject) => setTimeout(reject, 50))))]);
     for (let i = 0; i < 3; i++) events.add({ type: 'unknown', camera: 'a' }, ['s']);
@@ -178,4 +220,22 @@ describe('the outbox', () => {
     expect(heard).toEqual([2, 3]);
     await again.close();
   });
+});
+
+it('an event that cannot be written down is logged, and nobody hears of it', async () => {
+  const lines: string[] = [];
+  const log = pino({}, { write: (line) => void lines.push(line) });
+  const rules = new Rules({ db, rules: [rule({ do: [{ photo: true }] })], audit: new Audit(db), act: async () => 'kept', find: (id) => events.find(id), onEnd: () => {}, onFailure: () => {} });
+  const outbox = new Outbox({ events, sinks: [], onFailure: () => {} });
+  const hub = new Hub();
+  const heard: string[] = [];
+  hub.on('event', ({ type }) => heard.push(type));
+  const recorder = new Recorder({ events, outbox, rules, hub, metrics: new Metrics(), log, snapshots: false });
+  db.pragma('query_only = ON');
+  recorder.tell(ada);
+  expect([heard, events.last, JSON.parse(lines.at(-1)!).msg]).toEqual([[], 0, 'an event could not be written']);
+  db.pragma('query_only = OFF');
+  recorder.tell(ada);
+  expect([heard, events.last]).toEqual([['recognised'], 1]);
+  await rules.close();
 });

@@ -39,7 +39,14 @@ export class Recorder {
   tell(event: NewEvent, face?: RawImage): void {
     const { events, outbox, rules, hub, metrics, log, snapshots } = this.#options;
     let intents: ReturnType<Rules['intend']> = [];
-    const kept = events.add(event, outbox.owing(event), undefined, (whole) => (intents = rules.intend(whole)));
+    let kept: ServiceEvent;
+    try {
+      kept = events.add(event, outbox.owing(event), undefined, (whole) => (intents = rules.intend(whole)));
+    } catch (error) {
+      // As where the disk is full: nobody hears of it, and no rule acts.
+      log.error({ err: error, type: event.type, camera: event.camera }, 'an event could not be written');
+      return;
+    }
     metrics.events.inc({ camera: kept.camera, type: kept.type });
     log.info(
       { event: kept.id, type: kept.type, camera: kept.camera, person: kept.person, rules: intents.map(({ rule }) => rule.name), reason: kept.reason },

@@ -93,7 +93,7 @@ export class Service {
       },
       onFailure: (sink, event, error) => {
         this.#metrics.deliveries.inc({ sink, result: 'failed' });
-        log.warn({ sink, event: event.id, reason: messageOf(error) }, 'not delivered yet');
+        log.warn({ sink, event: event?.id, reason: messageOf(error) }, 'not delivered yet');
       },
     });
     this.#rules = new Rules({
@@ -106,6 +106,7 @@ export class Service {
         this.#metrics.actions.inc({ rule, kind, state });
         log[state === 'done' ? 'info' : 'warn']({ rule, action, kind, event, state, detail }, 'action');
       },
+      onFailure: (rule, event, error) => log.error({ err: error, rule, event: event.id }, 'an action could not be written down'),
     });
     this.#recorder = new Recorder({
       events: this.#events,
@@ -123,10 +124,6 @@ export class Service {
     const { config, log } = this;
     this.#mqtt?.on('connected', () => log.info('the broker is connected'));
     this.#mqtt?.on('failed', (error) => log.warn({ reason: error.message }, 'the broker'));
-    this.#events.forgetSinks(this.#outbox.sinks.map(({ name }) => name));
-    for (const event of this.#events.unfinished()) this.#recorder.tell(event);
-    this.#rules.recover();
-    this.#outbox.start();
     const lost = this.#events.lostCameras();
     for (const camera of config.cameras) this.#cameras.set(camera.id, this.#pipeline(camera, lost.includes(camera.id)));
     this.#every(3600_000, () => this.#events.prune(new Date(Date.now() - config.events.days * DAY)));
@@ -158,6 +155,12 @@ export class Service {
     });
     // A longer queue than Node's: a connection that does not fit into it is refused without a word.
     const address = await this.#app.listen({ host: config.http.host, port: config.http.port, backlog: 4096 });
+    // Only now that no other service has the port: what one that still runs is in the middle of is not unfinished.
+    this.#mqtt?.connect();
+    this.#events.forgetSinks(this.#outbox.sinks.map(({ name }) => name));
+    for (const event of this.#events.unfinished()) this.#recorder.tell(event);
+    this.#rules.recover();
+    this.#outbox.start();
     for (const { camera } of this.#cameras.values()) camera.start();
     log.info({ address, cameras: config.cameras.length }, 'the service runs');
     return address;
@@ -217,7 +220,14 @@ export class Service {
   }
 
   #every(ms: number, work: () => unknown): void {
-    this.#timers.push(setInterval(work, ms).unref());
+    const attempt = () => {
+      try {
+        work();
+      } catch (error) {
+        this.log.error({ err: error }, 'housekeeping failed');
+      }
+    };
+    this.#timers.push(setInterval(attempt, ms).unref());
   }
 }
 

@@ -20,7 +20,9 @@ interface MqttEvents {
 export class Mqtt extends EventEmitter<MqttEvents> implements Sink {
   readonly name = 'mqtt';
   readonly #topic: string;
-  readonly #client: MqttClient;
+  readonly #url: string;
+  readonly #options: IClientOptions;
+  #client: MqttClient | undefined;
   /** What is to be said again after each connection. */
   readonly #retained = new Map<string, string>();
   #ended = false;
@@ -29,20 +31,27 @@ export class Mqtt extends EventEmitter<MqttEvents> implements Sink {
   constructor(config: MqttConfig, clientId: string) {
     super();
     this.#topic = config.topic;
-    const options: IClientOptions = {
+    this.#url = config.url;
+    this.#options = {
       clientId: config.clientId ?? clientId,
       // What is under way when a connection breaks is owed by the outbox, and the broker needs to keep nothing of ours.
       clean: true,
       queueQoSZero: false,
       reconnectPeriod: 1000,
+      // A broker that has just come up refuses for a while, and a password that is wrong now may be right later.
+      reconnectOnConnackError: true,
       connectTimeout: 10_000,
       keepalive: 15,
       will: { topic: `${this.#topic}/status`, payload: Buffer.from('offline'), qos: 1, retain: true },
     };
-    if (config.username !== undefined) options.username = config.username;
-    if (config.password !== undefined) options.password = config.password;
-    if (config.ca !== undefined) options.ca = readFileSync(config.ca);
-    this.#client = connect(config.url, options);
+    if (config.username !== undefined) this.#options.username = config.username;
+    if (config.password !== undefined) this.#options.password = config.password;
+    if (config.ca !== undefined) this.#options.ca = readFileSync(config.ca);
+  }
+
+  /** From here on, until `close`, it is connected or tries to be. */
+  connect(): void {
+    this.#client = connect(this.#url, this.#options);
     this.#client.on('connect', () => {
       this.#publishRetained('status', 'online');
       for (const [topic, payload] of this.#retained) this.#publishRetained(topic, payload);
@@ -53,7 +62,7 @@ export class Mqtt extends EventEmitter<MqttEvents> implements Sink {
   }
 
   get connected(): boolean {
-    return this.#client.connected;
+    return this.#client?.connected ?? false;
   }
 
   wants(): boolean {
@@ -84,7 +93,7 @@ export class Mqtt extends EventEmitter<MqttEvents> implements Sink {
   async close(): Promise<void> {
     this.#ended = true;
     if (this.connected) await this.#publish(`${this.#topic}/status`, 'offline', true, AbortSignal.timeout(2000)).catch(() => {});
-    await this.#client.endAsync(!this.connected);
+    await this.#client?.endAsync(!this.connected);
   }
 
   #publishRetained(topic: string, payload: string): void {
@@ -96,7 +105,7 @@ export class Mqtt extends EventEmitter<MqttEvents> implements Sink {
   /** Resolves with the broker's acknowledgement. Without a connection, or when it breaks, it fails, and nothing is sent later. */
   #publish(topic: string, payload: string, retain: boolean, signal: AbortSignal): Promise<void> {
     const client = this.#client;
-    if (!client.connected) return Promise.reject(new FaissVisionError('ERR_MQTT', this.#ended ? 'the service stops' : 'the broker is not connected'));
+    if (!client?.connected) return Promise.reject(new FaissVisionError('ERR_MQTT', this.#ended ? 'the service stops' : 'the broker is not connected'));
     return new Promise((resolve, reject) => {
       let id: number | undefined;
       const finish = (error?: Error) => {

@@ -13,8 +13,8 @@ export interface Sink {
 export interface OutboxOptions {
   events: EventStore;
   sinks: readonly Sink[];
-  /** Of an attempt that failed. */
-  onFailure(sink: string, event: ServiceEvent, error: unknown): void;
+  /** Of an attempt that failed; without an event where the database did. */
+  onFailure(sink: string, event: ServiceEvent | undefined, error: unknown): void;
   onDelivered?(sink: string, event: ServiceEvent): void;
   /** Milliseconds between attempts, first and longest. */
   waits?: { first: number; most: number };
@@ -78,15 +78,17 @@ export class Outbox {
     const backoff = new Backoff(waits?.first, waits?.most);
     // Yields between reads, and begins after the event's own transaction.
     await Promise.resolve();
-    for (let event = events.nextOwed(sink.name, camera); event && !signal.aborted; event = events.nextOwed(sink.name, camera)) {
+    while (!signal.aborted) {
+      let event: ServiceEvent | undefined;
       try {
+        event = events.nextOwed(sink.name, camera);
+        if (!event) return;
         await sink.deliver(event, signal);
         events.delivered(sink.name, event.sequence);
         backoff.reset();
         onDelivered?.(sink.name, event);
       } catch (error) {
         if (signal.aborted) return;
-        events.failed(sink.name, event.sequence);
         onFailure(sink.name, event, error);
         await backoff.wait(signal);
       }

@@ -49,6 +49,9 @@ const CONTENT_SECURITY = [
 /** Of every answer. */
 const HEADERS = { 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'content-security-policy': CONTENT_SECURITY };
 
+/** Milliseconds that requests under way have once the service ends; Node stops looking after slow ones then. */
+const GRACE = 5000;
+
 /** The API and the page. */
 export async function buildApp(context: Context): Promise<App> {
   const { config, log, metrics } = context;
@@ -75,6 +78,8 @@ export async function buildApp(context: Context): Promise<App> {
   const streams = new Streams(config.http.streams);
 
   refuseCrowds(app.server, connections);
+  // First, so that a page of those origins may also read why it was refused.
+  if (origins.length > 0) await app.register(cors, { origin: origins, methods: ['GET', 'POST', 'PATCH', 'DELETE'] });
   tellFailures(app as unknown as FastifyInstance);
   parsePictures(app as unknown as FastifyInstance);
   authenticate(app as unknown as FastifyInstance, context);
@@ -88,9 +93,11 @@ export async function buildApp(context: Context): Promise<App> {
     metrics.requests.observe({ method: request.method, route, status: String(reply.statusCode) }, reply.elapsedTime / 1000);
     request.log.debug({ method: request.method, route, status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, 'request');
   });
-  app.addHook('preClose', async () => streams.closeAll());
+  app.addHook('preClose', async () => {
+    streams.closeAll();
+    setTimeout(() => app.server.closeAllConnections(), GRACE).unref();
+  });
 
-  if (origins.length > 0) await app.register(cors, { origin: origins, methods: ['GET', 'POST', 'PATCH', 'DELETE'] });
   await app.register(rateLimit, {
     max: requestsPerMinute,
     timeWindow: 60_000,

@@ -33,9 +33,10 @@ export function checkListening(host: string, { tokens }: Pick<Context, 'tokens'>
   throw new FaissVisionError('ERR_NO_TOKEN', `http.host ${host} can be reached from other machines, and there is no token; make one with: faiss-vision serve --config FILE --add-token NAME`);
 }
 
-/** Lets through whoever has a token with the route's scope; on loopback everybody, while there is no token at all. */
+/** Lets through whoever has a token with the route's scope; where it listens on loopback everybody, while there is no token at all. */
 export function authenticate(app: FastifyInstance, { config, tokens }: Pick<Context, 'config' | 'tokens'>): void {
   const failures = new FailureLimit(config.http.failuresPerMinute);
+  const loopback = isLoopback(config.http.host);
   app.decorateRequest('token', undefined);
 
   app.addHook('onRoute', (route) => {
@@ -50,7 +51,7 @@ export function authenticate(app: FastifyInstance, { config, tokens }: Pick<Cont
   app.addHook('onRequest', async (request) => {
     checkOrigin(request, config.http.origins);
     const scope = request.routeOptions.config?.scope ?? 'open';
-    if (!tokens.any) {
+    if (loopback && !tokens.any) {
       // A page from elsewhere whose name points here (DNS rebinding) has another name in this header.
       if (!isLoopback(request.hostname)) throw new HttpError(403, 'ERR_FORBIDDEN', 'without tokens this service answers to localhost alone');
       return;

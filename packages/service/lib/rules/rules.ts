@@ -16,6 +16,8 @@ export interface RulesOptions {
   /** The event that an action is left of from before the service ended. */
   find(event: string): ServiceEvent | undefined;
   onEnd(entry: { rule: string; action: number; kind: string; event: string; state: string; detail?: string }): void;
+  /** Of an action whose beginning, then it is not done, or end could not be written down. */
+  onFailure(rule: string, event: ServiceEvent, error: unknown): void;
 }
 
 interface Intent {
@@ -60,7 +62,9 @@ export class Rules {
   /** Called once the transaction is through. */
   run(intents: readonly Intent[]): void {
     for (const intent of intents) {
-      const running = this.#run(intent).finally(() => this.#underWay.delete(running));
+      const running = this.#run(intent)
+        .catch((error: unknown) => this.#options.onFailure(intent.rule.name, intent.event, error))
+        .finally(() => this.#underWay.delete(running));
       this.#underWay.add(running);
     }
   }

@@ -24,7 +24,6 @@ const MIGRATIONS = [
   CREATE TABLE outbox (
     sink TEXT NOT NULL,
     sequence INTEGER NOT NULL REFERENCES events (sequence) ON DELETE CASCADE,
-    attempts INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (sink, sequence)
   ) WITHOUT ROWID;
   CREATE INDEX outbox_sequence ON outbox (sequence);

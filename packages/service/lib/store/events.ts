@@ -66,7 +66,6 @@ export class EventStore {
   readonly #insert;
   readonly #owe;
   readonly #delivered;
-  readonly #failed;
   readonly #next;
   readonly #snapshot;
   readonly #keepSnapshot;
@@ -76,7 +75,6 @@ export class EventStore {
     this.#insert = db.prepare('INSERT INTO events (id, type, camera, time, person, body, snapshot) VALUES (?, ?, ?, ?, ?, ?, ?)');
     this.#owe = db.prepare('INSERT INTO outbox (sink, sequence) VALUES (?, ?)');
     this.#delivered = db.prepare('DELETE FROM outbox WHERE sink = ? AND sequence = ?');
-    this.#failed = db.prepare('UPDATE outbox SET attempts = attempts + 1 WHERE sink = ? AND sequence = ?');
     this.#snapshot = db.prepare('SELECT snapshot FROM events WHERE id = ?');
     this.#keepSnapshot = db.prepare('UPDATE events SET snapshot = ? WHERE id = ?');
     this.#next = db.prepare(
@@ -190,10 +188,6 @@ export class EventStore {
 
   delivered(sink: string, sequence: number): void {
     writeLightly(this.#db, () => this.#delivered.run(sink, sequence));
-  }
-
-  failed(sink: string, sequence: number): void {
-    writeLightly(this.#db, () => this.#failed.run(sink, sequence));
   }
 
   /** How many events each sink is owed. */

@@ -78,7 +78,8 @@ export const eventRoutes: Routes = (app, { events, hub, streams }) => {
     },
     async (request, reply) => {
       const given = request.headers['last-event-id'];
-      let sent = given !== undefined ? Number(given) : (request.query.after ?? events.last);
+      // Whoever knows a later one knows it of a database that is gone.
+      let sent = Math.min(given !== undefined ? Number(given) : (request.query.after ?? Infinity), events.last);
       const catchUp = () => {
         // From the database, a page at a time as they are read: nothing is missed between replay and now, and nothing piles up.
         while (!response.destroyed && !response.writableNeedDrain) {

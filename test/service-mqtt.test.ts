@@ -1,0 +1,62 @@
+import { createServer, type AddressInfo } from 'node:net';
+import { Aedes, type AuthenticateError } from 'aedes';
+import { describe, expect, it } from 'vitest';
+import { Mqtt } from '../packages/service/dist/delivery/mqtt.js';
+import type { ServiceEvent } from '../packages/service/dist/store/events.js';
+import { Broker, mosquitto, Subscriber } from './support/broker.js';
+import { afterwards, closed } from './support/closing.js';
+import { RunningService } from './support/service.js';
+import { until } from './support/wait.js';
+
+const event = { id: 'e', sequence: 1, type: 'unknown', camera: 'door', time: new Date().toISOString(), snapshot: false } as ServiceEvent;
+
+it('a broker that refuses for a while is asked again; all goes with quality of service 1, states retained', async () => {
+  const broker = await Aedes.createBroker();
+  let refused = 0;
+  // As one that has just come up, or whose list of users is being changed.
+  broker.authenticate = (_client, user, password, done) => {
+    if (user === 'vision' && `${password}` === 's3cret' && refused >= 2) return done(null, true);
+    refused++;
+    done(Object.assign(new Error('not now'), { returnCode: 3 }) as AuthenticateError, false);
+  };
+  const heard: { topic: string; qos: number; retain: boolean; payload: string }[] = [];
+  broker.on('publish', ({ topic, qos, retain, payload }, client) => client && heard.push({ topic, qos, retain, payload: payload.toString() }));
+  const server = createServer(broker.handle);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const mqtt = new Mqtt({ url: `mqtt://127.0.0.1:${(server.address() as AddressInfo).port}`, topic: 'v', username: 'vision', password: 's3cret' }, 'client');
+  afterwards(async () => {
+    await mqtt.close();
+    await new Promise<void>((resolve) => broker.close(resolve));
+    server.close();
+  });
+  const failures: string[] = [];
+  mqtt.on('failed', ({ message }) => failures.push(message));
+  mqtt.tellState('door', { state: 'lost', reason: 'why', since: new Date(0) });
+  mqtt.connect();
+  await until('it is connected', () => mqtt.connected);
+  expect(failures).toEqual(Array(2).fill('Connection refused: Server unavailable'));
+  await mqtt.deliver(event, AbortSignal.timeout(10_000));
+  expect(heard).toEqual([
+    { topic: 'v/status', qos: 1, retain: true, payload: 'online' },
+    { topic: 'v/cameras/door/state', qos: 1, retain: true, payload: '{"state":"lost","reason":"why","since":"1970-01-01T00:00:00.000Z"}' },
+    { topic: 'v/cameras/door/events', qos: 1, retain: false, payload: JSON.stringify(event) },
+  ]);
+});
+
+describe.skipIf(mosquitto === undefined)('with mosquitto', () => {
+  it('the last will tells that the service was killed, also to whoever comes later', async () => {
+    const broker = closed(await Broker.start());
+    const messages = closed(await Subscriber.open(broker));
+    const status = () => messages.of('faiss-vision/status').at(-1)?.payload;
+    const service = closed(new RunningService({ mqtt: { url: broker.url } }));
+    await service.start();
+    await until('it is online', () => status() === 'online');
+    await service.stop('SIGKILL');
+    await until('its will was done', () => status() === 'offline');
+    const late = closed(await Subscriber.open(broker));
+    await until('who comes later hears it', () => late.received.length > 0);
+    expect(late.received).toEqual([{ topic: 'faiss-vision/status', payload: 'offline', retain: true }]);
+    await service.start();
+    await until('it is online again', () => status() === 'online');
+  });
+});
