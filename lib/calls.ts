@@ -44,12 +44,22 @@ export class Places {
     this.#free = count;
   }
 
-  async take(): Promise<void> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((go) => this.#waiting.push(go));
+  /** Does what holds a place from its `turn` on, which it waits for if it needs one, until it is over. */
+  async hold<T>(work: (turn: () => Promise<void>) => Promise<T>): Promise<T> {
+    let held = false;
+    const turn = async () => {
+      if (this.#free > 0) this.#free--;
+      else await new Promise<void>((go) => this.#waiting.push(go));
+      held = true;
+    };
+    try {
+      return await work(turn);
+    } finally {
+      if (held) this.#giveBack();
+    }
   }
 
-  giveBack(): void {
+  #giveBack(): void {
     const next = this.#waiting.shift();
     if (next === undefined) this.#free++;
     else next();

@@ -1,11 +1,15 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DepthEstimator } from 'faiss-vision/depth';
 import { FaceRecognizer, type Face } from 'faiss-vision/face';
+import { Gallery } from 'faiss-vision/gallery';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { decode } from '../dist/image';
 import { photosFolder } from '../dist/models/cache';
 import { score } from './support/vectors';
+import { until } from './support/wait';
 
 const photo = (name: string) => join(photosFolder(), name);
 const enlarged = (name: string, times: number) =>
@@ -87,16 +91,63 @@ describe('a large photo of which only large faces are wanted', () => {
   });
 });
 
-it('many photos at once wait as files, not as pixels', async () => {
-  const bytes = await (await enlarged('face_recognition/obama.jpg', 4)).jpeg().toBuffer();
-  const { width, height } = await sharp(bytes).metadata();
+describe('many photos at once wait as files, not as pixels', () => {
   const mebibytes = (what: string) => Number(new RegExp(`${what}:\\s+(\\d+)`).exec(readFileSync('/proc/self/status', 'utf8'))![1]) / 1024;
-  writeFileSync('/proc/self/clear_refs', '5'); // the peak begins anew
-  const before = mebibytes('VmRSS');
-  // Keeps the networks busy while the others could all be decoded.
-  const slow = recognizer.faces({ data: new Uint8Array(4000 * 4000 * 3).fill(128), width: 4000, height: 4000, channels: 3 }, { minFaceSize: 6 });
-  const options = { minFaceSize: 2900, region: { x: 0, y: 0, width, height } };
-  await Promise.all([slow, ...Array.from({ length: 50 }, () => recognizer.faces(bytes, options))]);
-  // Sixteen have 760 MiB of pixels, fifty 2.3 GiB; some are garbage that nobody has collected yet.
-  expect(mebibytes('VmHWM') - before).toBeLessThan(1500);
-}, 60_000);
+  const grey = (side: number) => ({ data: new Uint8Array(side * side * 3).fill(128), width: side, height: side, channels: 3 as const });
+  let bytes: Buffer;
+  let before: number;
+  beforeAll(async () => {
+    before = mebibytes('VmRSS');
+    bytes = await (await enlarged('face_recognition/obama.jpg', 4)).jpeg().toBuffer();
+  });
+
+  /** Mebibytes that the process took at its most, above what it had before all of these: what one has freed the next one takes. */
+  async function peakOf(begin: () => Promise<unknown>[]): Promise<number> {
+    writeFileSync('/proc/self/clear_refs', '5'); // the peak begins anew
+    await Promise.all(begin());
+    return mebibytes('VmHWM') - before;
+  }
+
+  it('to the depth estimator', async () => {
+    const depth = await DepthEstimator.load({ weights: 'seeded' });
+    // Those that come first keep the network busy while the others could all be decoded.
+    const peak = await peakOf(() => [...Array(10).fill(grey(300)), ...Array(30).fill(bytes)].map((image) => depth.estimate(image)));
+    // Four have 190 MiB of pixels, thirty 1.4 GiB.
+    expect(peak).toBeLessThan(900);
+    await depth.close();
+  }, 60_000);
+
+  it('to the recogniser', async () => {
+    const { width, height } = await sharp(bytes).metadata();
+    const options = { minFaceSize: 2900, region: { x: 0, y: 0, width, height } };
+    const peak = await peakOf(() => [recognizer.faces(grey(4000), { minFaceSize: 6 }), ...Array.from({ length: 50 }, () => recognizer.faces(bytes, options))]);
+    // Sixteen have 760 MiB of pixels, fifty 2.3 GiB; some are garbage that nobody has collected yet.
+    expect(peak).toBeLessThan(1500);
+  }, 60_000);
+
+  it('to the gallery', async () => {
+    let most = 0;
+    const waiting: (() => void)[] = [];
+    const eye = {
+      ...{ model: recognizer.model, weights: recognizer.weights, dimension: recognizer.dimension, metric: recognizer.metric, threshold: recognizer.threshold },
+      async faces() {
+        most = Math.max(most, waiting.push(() => {}));
+        await new Promise<void>((go) => (waiting[waiting.length - 1] = go));
+        return [];
+      },
+    };
+    const folder = mkdtempSync(join(tmpdir(), 'faiss-vision-large-'));
+    const gallery = await Gallery.open(join(folder, 'people.db'), { recognizer: eye as never });
+    const small = await sharp(photo('face_recognition/obama2.jpg')).resize(64).jpeg().toBuffer();
+    const all = Promise.allSettled(Array.from({ length: 40 }, (_, i) => gallery.enroll(`P${i}`, small)));
+    for (let seen = 0; seen < 40; seen++) {
+      await until('another one is looked at', () => waiting.length > 0);
+      if (seen === 0) await new Promise((resolve) => setTimeout(resolve, 300)); // in which all 40 could have been decoded
+      waiting.shift()!();
+    }
+    expect((await all).map((one) => one.status === 'rejected' && one.reason.code)).toEqual(Array(40).fill('ERR_NO_FACE'));
+    expect(most).toBe(16);
+    await gallery.close();
+    rmSync(folder, { recursive: true });
+  });
+});

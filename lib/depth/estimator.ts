@@ -1,5 +1,5 @@
 import { visionAddon, type NativeDepthEstimator } from '../addon';
-import { Calls } from '../calls';
+import { Calls, Places } from '../calls';
 import { networkDevice, type Device } from '../device';
 import { FaissVisionError } from '../error';
 import { decode, type ImageInput } from '../image';
@@ -27,6 +27,9 @@ export interface DepthEstimatorOptions {
   maxPixels?: number;
 }
 
+// One picture is looked at at a time, and a few may be decoded meanwhile; the rest wait as files, since pixels take much memory.
+const DECODED_AT_ONCE = 4;
+
 /** Where the authors' weights are, for messages. */
 const WHERE =
   "get the authors' weights (NYU_ResNet-UpProj.npy or the TensorFlow checkpoint) from the page of FCRN-DepthPrediction " +
@@ -47,6 +50,7 @@ export class DepthEstimator {
   readonly seeded: boolean;
   readonly #native: NativeDepthEstimator;
   readonly #calls = new Calls('DepthEstimator');
+  readonly #places = new Places(DECODED_AT_ONCE);
   readonly #maxPixels: number | undefined;
 
   private constructor(native: NativeDepthEstimator, about: { width: number; height: number; near: Near; seeded: boolean; maxPixels: number | undefined }) {
@@ -105,12 +109,13 @@ export class DepthEstimator {
    * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_EMPTY, ERR_IMAGE_DECODE, ERR_IMAGE_TOO_LARGE, ERR_INVALID_ARGUMENT, ERR_CLOSED
    */
   async estimate(image: ImageInput): Promise<DepthMap> {
-    const values = await this.#calls.run(async () => {
-      const pixels = await decode(image, 'image', { maxPixels: this.#maxPixels });
+    const look = async (turn: () => Promise<void>) => {
+      const pixels = await decode(image, 'image', { maxPixels: this.#maxPixels, turn });
       const depths = await this.#native.estimate(pixels);
       if (pixels.own) visionAddon().detach(pixels.own);
       return depths;
-    });
+    };
+    const values = await this.#calls.run(() => this.#places.hold(look));
     return new DepthMap(values, { width: this.width, height: this.height, near: this.near, seeded: this.seeded });
   }
 

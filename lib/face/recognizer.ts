@@ -205,24 +205,16 @@ export class FaceRecognizer {
     if (typeof options !== 'object' || options === null) throw invalid('options', 'an object { maxFaces, minFaceSize, region }', options);
     const { maxFaces = this.#maxFaces, minFaceSize = this.#minFaceSize, region } = options;
     checkMinFaceSize(minFaceSize);
-    const { shrunk: { x, y } = { x: 1, y: 1 }, boxes, features } = await this.#calls.run(async () => {
-      let placed = false;
-      const turn = async () => {
-        await this.#places.take();
-        placed = true;
-      };
-      try {
-        // A part is given in pixels of the whole picture, and may be small.
-        const pixels = await decode(image, 'image', { maxPixels: this.maxPixels, shrink: region === undefined ? shrinkFor(minFaceSize) : 1, turn });
-        const { shrunk, own } = pixels;
-        const smallest = shrunk && minFaceSize !== undefined ? minFaceSize / Math.max(shrunk.x, shrunk.y) : minFaceSize;
-        const found = await this.#native.faces(pixels, { maxFaces, minFaceSize: smallest, region });
-        if (own) visionAddon().detach(own);
-        return { shrunk, ...found };
-      } finally {
-        if (placed) this.#places.giveBack();
-      }
-    });
+    const look = async (turn: () => Promise<void>) => {
+      // A part is given in pixels of the whole picture, and may be small.
+      const pixels = await decode(image, 'image', { maxPixels: this.maxPixels, shrink: region === undefined ? shrinkFor(minFaceSize) : 1, turn });
+      const { shrunk, own } = pixels;
+      const smallest = shrunk && minFaceSize !== undefined ? minFaceSize / Math.max(shrunk.x, shrunk.y) : minFaceSize;
+      const found = await this.#native.faces(pixels, { maxFaces, minFaceSize: smallest, region });
+      if (own) visionAddon().detach(own);
+      return { shrunk, ...found };
+    };
+    const { shrunk: { x, y } = { x: 1, y: 1 }, boxes, features } = await this.#calls.run(() => this.#places.hold(look));
     return Array.from({ length: boxes.length / BOX_NUMBERS }, (_, i) => {
       const at = (place: number) => boxes[i * BOX_NUMBERS + place]!;
       return {

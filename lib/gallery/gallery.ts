@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Calls } from '../calls';
+import { Calls, Places } from '../calls';
 import { FaissVisionError } from '../error';
 import type { Face } from '../face';
 import { decode, type ImageInput, type Pixels } from '../image';
@@ -27,6 +27,9 @@ import type { NewFace, Page, Store } from './store';
 import { copyAll, exportTo, importFrom, type ImportOptions, type TransferOptions, type Transferred } from './transfer';
 import type { GalleryFace, ListedPerson, Metadata, MetadataFilter, ModelMark, Person, PersonRef } from './types';
 
+// As many as the recogniser has in memory as pixels, of which it gets these; the rest wait as files.
+const DECODED_AT_ONCE = 16;
+
 /**
  * People and their faces, kept: in one SQLite file, or on a Milvus server. What a call has resolved for survives whatever happens to
  * the process.
@@ -35,6 +38,7 @@ export class Gallery {
   readonly #store: Store;
   readonly #options: GalleryOptions;
   readonly #calls = new Calls('Gallery');
+  readonly #places = new Places(DECODED_AT_ONCE);
 
   private constructor(store: Store, options: GalleryOptions) {
     this.#store = store;
@@ -97,7 +101,8 @@ export class Gallery {
       for (const [photo, image] of list.entries()) {
         signal?.throwIfAborted();
         try {
-          faces.push(await this.#faceOf(image, list.length === 1 ? 'image' : `photos[${photo}]`, ids[photo]!, which, limits));
+          const name = list.length === 1 ? 'image' : `photos[${photo}]`;
+          faces.push(await this.#places.hold((turn) => this.#faceOf(image, name, ids[photo]!, which, limits, turn)));
         } catch (error) {
           if (!skipRefused || !isRefusal(error)) throw error;
           refused.push({
@@ -277,8 +282,8 @@ export class Gallery {
     return recognizer.faces(image, options);
   }
 
-  async #faceOf(image: ImageInput, name: string, id: string, which: 'one' | 'largest', limits: Quality | undefined): Promise<NewFace> {
-    const pixels = await decode(image, name, { maxPixels: this.#options.recognizer?.maxPixels });
+  async #faceOf(image: ImageInput, name: string, id: string, which: 'one' | 'largest', limits: Quality | undefined, turn: () => Promise<void>): Promise<NewFace> {
+    const pixels = await decode(image, name, { maxPixels: this.#options.recognizer?.maxPixels, turn });
     const face = one(await this.#recognize(pixels), name, which);
     if (limits !== undefined) requireQuality(await measure(pixels, face), limits, name);
     return {
