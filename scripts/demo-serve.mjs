@@ -17,6 +17,7 @@ import { duration, Report } from './setup/report.mjs'
 const options = { port: { type: 'string', default: '8080' }, depth: { type: 'boolean' }, 'until-recognised': { type: 'boolean' } }
 const values = parsed()
 const begin = performance.now()
+await checkPort() // before the set-up's minutes, and before another demo's data is removed
 await setup({ quiet: true })
 
 // Only now: the set-up installs and compiles what these need.
@@ -66,6 +67,17 @@ function parsed() {
     process.stderr.write(`demo:serve: ${error.message}\nusage: npm run demo:serve [-- --port N] [--depth] [--until-recognised]\n`)
     process.exit(2)
   }
+}
+
+async function checkPort() {
+  const probe = createServer()
+  try {
+    await new Promise((resolve, reject) => probe.once('error', reject).listen(Number(values.port), '127.0.0.1', resolve))
+  } catch (error) {
+    process.stderr.write(`demo:serve: ${error.message}; choose another port: npm run demo:serve -- --port N\n`)
+    process.exit(1)
+  }
+  await new Promise((resolve) => probe.close(resolve))
 }
 
 async function startBroker() {
