@@ -1,11 +1,18 @@
+import { EventEmitter } from 'node:events';
 import { describe, expect, it } from 'vitest';
+import { DepthMap } from '../dist/depth/depth-map.js';
+import { DepthWatch } from '../dist/depth/watch.js';
 import type { Face, RawImage } from '../dist/index.js';
 import { Decision } from '../packages/service/dist/pipeline/decision.js';
 import { FaceWatch, type Frame } from '../packages/service/dist/pipeline/face-watch.js';
+import { CameraDepth } from '../packages/service/dist/pipeline/depth-watch.js';
+import { CameraPipeline } from '../packages/service/dist/pipeline/pipeline.js';
+import type { Camera } from '../packages/service/dist/sources/camera.js';
 import { Newest } from '../packages/service/dist/pipeline/newest.js';
 import { sharpness } from '../packages/service/dist/pipeline/quality.js';
 import { intersectionOverUnion, Tracker } from '../packages/service/dist/pipeline/tracker.js';
 import type { NewEvent } from '../packages/service/dist/store/events.js';
+import { until } from './support/wait.js';
 
 const box = (x: number, y = 100, size = 80) => ({ x, y, width: size, height: size });
 
@@ -178,6 +185,67 @@ it('sharpness is 0 for a flat picture and grows with contrast', () => {
   expect(flat).toBe(0);
   expect(hard).toBeGreaterThan(soft);
   expect(soft).toBeGreaterThan(0);
+});
+
+describe('when the camera is lost', () => {
+  const pixels: RawImage = { data: new Uint8Array(64 * 48).fill(100), width: 64, height: 48, channels: 1 };
+  const turn = () => new Promise((resolve) => setTimeout(resolve, 5));
+
+  it('nothing is told any more of frames that came before', async () => {
+    const told: string[] = [];
+    const waiting: (() => void)[] = [];
+    const camera = Object.assign(new EventEmitter(), { config: { id: 'door' }, stop: async () => {} }) as never as Camera;
+    const face: Face = { box: box(1, 1, 40), score: 1, landmarks: [], features: Float32Array.of(1) };
+    const pipeline = new CameraPipeline({
+      camera,
+      tell: ({ type }) => void told.push(type),
+      faces: {
+        decision: { frames: 1, unknownFrames: 1, minScore: 0, minSize: 0, minSharpness: 0, leftAfter: 60 },
+        recognizer: { threshold: 0.6, faces: () => new Promise((resolve) => waiting.push(() => resolve([face]))) },
+        nearest: async (features) => features.map(() => undefined),
+        pictures: false,
+      },
+    });
+    const frame = async () => {
+      camera.emit('frame', pixels);
+      await turn();
+    };
+    await frame();
+    waiting.shift()!();
+    await turn();
+    for (let i = 0; i < 3; i++) await frame(); // one is looked at, one is decoded, one is dropped
+    camera.emit('frame', pixels); // and one comes in
+    camera.emit('lost', 'the cable');
+    for (let i = 0; i < 4; i++) {
+      waiting.shift()?.();
+      await turn();
+    }
+    expect(told).toEqual(['unknown', 'left', 'camera-lost']);
+    camera.emit('back');
+    await frame();
+    waiting.shift()!();
+    await turn();
+    expect(told.slice(3)).toEqual(['camera-back', 'unknown']);
+    await pipeline.close();
+  });
+
+  it('what was near is clear, and stays so', async () => {
+    const told: boolean[] = [];
+    const near = new DepthMap(Float32Array.from({ length: 160 * 128 }, (_, i) => (i % 2 === 0 ? 1 : 0.1)));
+    const depth = { watch: (frames: AsyncIterable<RawImage>, options: object) => new DepthWatch(frames, async () => turn().then(() => near), options) };
+    const watch = new CameraDepth({ depth: depth as never, every: 0.02, clearAt: 0.3, onMap: () => {}, onNear: (is) => void told.push(is), onError: (error) => expect.fail(String(error)) });
+    watch.frames.put(pixels);
+    await until('it is near', () => told.length > 0);
+    watch.frames.put(pixels); // waits
+    watch.lost();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(told).toEqual([true, false]);
+    await until('it is near again', () => {
+      watch.frames.put(pixels);
+      return told.length > 2;
+    });
+    await watch.close();
+  });
 });
 
 describe('a queue of the newest', () => {

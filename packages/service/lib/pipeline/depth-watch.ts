@@ -28,6 +28,7 @@ export class CameraDepth {
 
   /** Ends an alert, as nobody sees any more whether it lasts. */
   lost(): void {
+    this.frames.clear();
     if (this.#near) this.#tell(false, 0);
     this.#stop.abort();
     this.#stop = new AbortController();
@@ -55,7 +56,8 @@ export class CameraDepth {
     while (!over) {
       const { signal } = this.#stop;
       const watch = depth.watch(frames(), { signal, stallAfter: Infinity, clearAt });
-      watch.on('near', ({ coverage }) => this.#tell(true, coverage)).on('clear', ({ coverage }) => this.#tell(false, coverage));
+      const tell = (near: boolean, coverage: number) => signal.aborted || this.#tell(near, coverage);
+      watch.on('near', ({ coverage }) => tell(true, coverage)).on('clear', ({ coverage }) => tell(false, coverage));
       try {
         for await (const map of watch) {
           this.estimated++;

@@ -62,6 +62,7 @@ export interface FaceWatchOptions {
 export class FaceWatch {
   readonly #options: FaceWatchOptions;
   readonly #tracker: Tracker<About>;
+  #ends = 0;
 
   constructor(options: FaceWatchOptions) {
     const { frames, unknownFrames, leftAfter } = options.decision;
@@ -69,10 +70,12 @@ export class FaceWatch {
     this.#tracker = new Tracker(leftAfter, () => ({ decision: new Decision(frames, unknownFrames) }));
   }
 
-  /** Frames come one after the other: the next once this has resolved. */
+  /** Frames come one after the other: the next once this has resolved. What `end` comes before is not decided by any more. */
   async take(frame: Frame): Promise<LiveFace[]> {
     const { recognizer, nearest } = this.#options;
+    const ends = this.#ends;
     const faces = await recognizer.faces(frame.pixels);
+    if (ends !== this.#ends) return [];
     // On a machine that can look at few frames only, a face may be anywhere on the next one.
     const unlikeness = ({ features }: About, i: number) => {
       if (!features) return undefined;
@@ -88,6 +91,7 @@ export class FaceWatch {
     });
     const asked = faces.filter((_, i) => good[i]);
     const answers = asked.length > 0 ? await nearest(asked.map(({ features }) => features)) : [];
+    if (ends !== this.#ends) return [];
     const known = faces.map((face) => answers[asked.indexOf(face)]);
     return faces.map((face, i) => {
       let track = tracks[i]!;
@@ -98,6 +102,7 @@ export class FaceWatch {
 
   /** Ends every track: the camera is lost, or the service stops. */
   end(reason: string): void {
+    this.#ends++;
     this.#tellLeft(this.#tracker.clear(), reason);
   }
 

@@ -34,6 +34,12 @@ export class Newest<T> {
     }
   }
 
+  /** Lets go what waits. */
+  clear(): void {
+    if (this.#item) this.dropped++;
+    this.#item = undefined;
+  }
+
   /** What waits is still given out. */
   close(): void {
     this.#closed = true;

@@ -62,6 +62,9 @@ export class CameraPipeline extends EventEmitter<PipelineEvents> {
   #picture: Picture | undefined;
   #jpeg: Promise<Uint8Array> | undefined;
   #near = false;
+  /** Numbers of the newest frame, and of the newest one when the camera was lost. */
+  #newest = 0;
+  #lostAt = 0;
 
   constructor({ camera, tell, faces, depth }: PipelineOptions) {
     super();
@@ -70,8 +73,7 @@ export class CameraPipeline extends EventEmitter<PipelineEvents> {
     const { id } = camera.config;
     this.#faces = faces && new FaceWatch({ ...faces, camera: id, tell });
     this.depth = depth && this.#watchDepth(depth);
-    let number = 0;
-    camera.on('frame', (image) => this.incoming.put({ number: ++number, time: Date.now(), image }));
+    camera.on('frame', (image) => this.incoming.put({ number: ++this.#newest, time: Date.now(), image }));
     camera.on('lost', (reason) => this.#lost(reason));
     camera.on('back', () => tell({ type: 'camera-back', camera: id }));
     this.#running = Promise.all([this.#decode(), this.#analyse()]);
@@ -100,6 +102,7 @@ export class CameraPipeline extends EventEmitter<PipelineEvents> {
       try {
         const picture = await decodeFrame(incoming.image);
         this.emit('took', 'decode', performance.now() - begin);
+        if (incoming.number <= this.#lostAt) continue;
         this.depth?.frames.put(picture.pixels);
         this.decoded.put({ ...incoming, ...picture });
       } catch (error) {
@@ -148,6 +151,10 @@ export class CameraPipeline extends EventEmitter<PipelineEvents> {
   }
 
   #lost(reason: string): void {
+    // Whoever is on a frame that still waits was there before: an event of it would come after the loss, and its end never.
+    this.#lostAt = this.#newest;
+    this.incoming.clear();
+    this.decoded.clear();
     this.#faces?.end('the camera was lost');
     this.depth?.lost();
     this.#tell({ type: 'camera-lost', camera: this.camera.config.id, reason });
