@@ -447,6 +447,7 @@ describe('listening', () => {
     const open = await new RunningService({}).start();
     try {
       expect((await open.call('GET', '/v1/cameras')).body).toEqual({ cameras: [] });
+      expect(imageHealth(open)).toBe(0);
       const port = Number(new URL(open.url).port);
       expect(await raw('GET /v1/cameras HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n', { port })).toMatch(/^HTTP\/1\.1 403/);
     } finally {
@@ -466,11 +467,22 @@ describe('listening', () => {
         }).on('error', reject).end();
       });
       expect(JSON.parse(text)).toEqual({ status: 'ok' });
+      expect(imageHealth(secure)).toBe(0);
+      await secure.stop();
+      expect(imageHealth(secure)).toBe(1);
     } finally {
       await secure.close();
     }
   });
 });
+
+/** What the image's own look at the service's health says. */
+function imageHealth({ url }: RunningService): number | null {
+  const dockerfile = readFileSync(join(__dirname, '../packages/service/deploy/Dockerfile'), 'utf8');
+  const [, json] = /^HEALTHCHECK .*?CMD (.*)$/m.exec(dockerfile)!;
+  const [program, ...args] = JSON.parse(json!.replace(':8080', `:${new URL(url).port}`)) as [string, ...string[]];
+  return spawnSync(program, args).status;
+}
 
 /** A PNG file whose header claims so many pixels; there is nothing behind it. */
 function pngBomb(width: number, height: number): Buffer {

@@ -56,6 +56,24 @@ describe('a rule is about', () => {
   });
 });
 
+it.each([
+  ['Asia/Tokyo', '2026-03-01T22:30Z', true], // 7:30 on Monday
+  ['America/New_York', '2026-03-02T22:30Z', true], // 17:30
+  ['America/New_York', '2026-03-02T11:59Z', false], // 6:59
+  ['Europe/Berlin', '2026-03-29T05:30Z', true], // 7:30, on the day on which the clock goes forward
+  ['Europe/Berlin', '2026-03-28T05:30Z', false], // 6:30 on the day before
+  ['Europe/Berlin', '2026-10-25T06:30Z', true], // 7:30 on the day on which it goes back
+])('the hours of a rule are those of the place, %s at %s', (zone, time, expected) => {
+  const before = process.env.TZ;
+  process.env.TZ = zone;
+  try {
+    expect(matches(rule({ hours: '07:00-19:00' }), ada, new Date(time))).toBe(expected);
+  } finally {
+    if (before === undefined) delete process.env.TZ;
+    else process.env.TZ = before;
+  }
+});
+
 describe('actions', () => {
   function setUp(rules: RuleConfig[], act: Act) {
     const audit = new Audit(db);
