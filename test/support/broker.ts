@@ -54,6 +54,10 @@ export class Broker {
     await gone;
   }
 
+  signal(signal: NodeJS.Signals): void {
+    this.#process!.kill(signal);
+  }
+
   async close(): Promise<void> {
     if (this.#process?.exitCode === null && this.#process.signalCode === null) await this.kill();
     rmSync(this.#folder, { recursive: true, force: true });

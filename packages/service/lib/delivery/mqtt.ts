@@ -92,8 +92,10 @@ export class Mqtt extends EventEmitter<MqttEvents> implements Sink {
   /** Says goodbye where there is a connection. */
   async close(): Promise<void> {
     this.#ended = true;
-    if (this.connected) await this.#publish(`${this.#topic}/status`, 'offline', true, AbortSignal.timeout(2000)).catch(() => {});
-    await this.#client?.endAsync(!this.connected);
+    const offline = () => this.#publish(`${this.#topic}/status`, 'offline', true, AbortSignal.timeout(2000));
+    // A broker that does not answer would keep the goodbye waiting as well; its will says the same.
+    const heard = this.connected && (await offline().then(() => true, () => false));
+    await this.#client?.endAsync(!heard);
   }
 
   #publishRetained(topic: string, payload: string): void {
