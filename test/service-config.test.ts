@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -58,6 +58,14 @@ describe('a configuration', () => {
     const { mqtt, models, http } = await load('{ mqtt: { url: "mqtt://h", ca: a.pem }, models: { recognizer: { model: facenet, weights: casia-webface }, depth: { weights: seeded } }, http: { tls: { cert: a.pem, key: ./a.pem } } }');
     expect([mqtt!.ca, http.tls!.cert, http.tls!.key]).toEqual(Array(3).fill(join(folder, 'a.pem')));
     expect([models.recognizer.weights, models.depth!.weights]).toEqual(['casia-webface', 'seeded']);
+  });
+
+  it('is as docs/service.md shows it, where its files are there', async () => {
+    const [, text] = /```yaml\n([^]*?)```/.exec(readFileSync(join(__dirname, '../docs/service.md'), 'utf8'))!;
+    const environment = { CAMERA_PASSWORD: 'c', MQTT_PASSWORD: 'm', HOOK_SECRET: '0123456789abcdef' };
+    writeFileSync(join(folder, 'fcrn.safetensors'), '');
+    const { cameras, rules, mqtt } = await load(text!, environment);
+    expect([cameras[0]!.source, mqtt!.password, rules[0]!.people]).toEqual(['rtsp://user:c@10.0.0.5/stream1', 'm', ['Ada', 'Grace']]);
   });
 
   it('takes secrets from the environment', async () => {

@@ -3,7 +3,7 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { ImageInput } from '../dist/index.js';
 import { FaissVisionError } from '../packages/service/dist/error.js';
 import { cleaned, deviceOf, withoutPassword } from '../packages/service/dist/sources/address.js';
@@ -66,6 +66,18 @@ describe('a camera over HTTP', () => {
     await until('it is lost', () => told.includes('LOST'));
     expect(told.slice(0, 4)).toEqual(['live', 'stalled: no frame for 0.5 s', 'lost: no frame for 1.5 s', 'LOST']);
     await close();
+  });
+
+  it('is not lost where the clock of the machine is set', async () => {
+    const server = await mjpegServer(await visits(), { fps: 1 });
+    const { told, frames } = watch(server.url, { stallAfter: 2, lostAfter: 10 }); // which is looked at twice a second
+    await until('frames come', () => frames.length >= 1);
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 3600_000 });
+    await new Promise((resolve) => setTimeout(resolve, 900));
+    vi.useRealTimers();
+    await server.close();
+    expect(told[0]).toBe('live');
+    expect(told.filter((line) => line.includes('no frame'))).toEqual([]);
   });
 
   it('sends its password in a header, and in no message', async () => {

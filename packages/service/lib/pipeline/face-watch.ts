@@ -10,6 +10,8 @@ export interface Frame {
   number: number;
   /** Milliseconds since 1970. */
   time: number;
+  /** Milliseconds of a clock that nobody sets: how long a face is there, and away, goes by it. */
+  at: number;
   pixels: RawImage;
 }
 
@@ -83,7 +85,7 @@ export class FaceWatch {
       return apart < recognizer.threshold ? apart : Infinity;
     };
     const boxes = faces.map(({ box }) => box);
-    const { tracks, ended } = this.#tracker.update(boxes, frame.time, unlikeness);
+    const { tracks, ended } = this.#tracker.update(boxes, frame.at, unlikeness);
     this.#tellLeft(ended);
     const good = faces.map((face, i) => this.#look(tracks[i]!, face, frame));
     faces.forEach(({ features }, i) => {
@@ -127,7 +129,7 @@ export class FaceWatch {
     if (verdict === 'replaced') {
       this.#tracker.end(track);
       this.#tellLeft([track], 'another face is in its place');
-      const [other] = this.#tracker.update([face.box], frame.time).tracks;
+      const [other] = this.#tracker.update([face.box], frame.at).tracks;
       this.#look(other!, face, frame);
       // It has been seen on as many frames as a decision needs.
       for (let i = 0; i < this.#options.decision.frames; i++)

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { DepthEstimator, DepthMap, ImageInput } from 'faiss-vision';
 import type { Camera } from '../sources/camera.js';
 import { CameraDepth } from './depth-watch.js';
-import { FaceWatch, type FaceWatchOptions, type LiveFace, type Tell } from './face-watch.js';
+import { FaceWatch, type FaceWatchOptions, type Frame, type LiveFace, type Tell } from './face-watch.js';
 import { Newest } from './newest.js';
 import { decodeFrame, toJpeg, type Picture } from './picture.js';
 
@@ -36,9 +36,7 @@ export interface PipelineOptions {
   depth?: { estimator: DepthEstimator; every: number; clearAt: number } | undefined;
 }
 
-interface Incoming {
-  number: number;
-  time: number;
+interface Incoming extends Omit<Frame, 'pixels'> {
   image: ImageInput;
 }
 
@@ -73,7 +71,7 @@ export class CameraPipeline extends EventEmitter<PipelineEvents> {
     const { id } = camera.config;
     this.#faces = faces && new FaceWatch({ ...faces, camera: id, tell });
     this.depth = depth && this.#watchDepth(depth);
-    camera.on('frame', (image) => this.incoming.put({ number: ++this.#newest, time: Date.now(), image }));
+    camera.on('frame', (image) => this.incoming.put({ number: ++this.#newest, time: Date.now(), at: performance.now(), image }));
     camera.on('lost', (reason) => this.#lost(reason));
     camera.on('back', () => tell({ type: 'camera-back', camera: id }));
     this.#running = Promise.all([this.#decode(), this.#analyse()]);
@@ -113,11 +111,11 @@ export class CameraPipeline extends EventEmitter<PipelineEvents> {
   }
 
   async #analyse(): Promise<void> {
-    for await (const { number, time, image: _, ...picture } of this.decoded) {
+    for await (const { number, time, at, image: _, ...picture } of this.decoded) {
       const begin = performance.now();
       try {
         const { pixels } = picture;
-        const faces = (await this.#faces?.take({ number, time, pixels })) ?? [];
+        const faces = (await this.#faces?.take({ number, time, at, pixels })) ?? [];
         this.analysed++;
         this.#picture = picture;
         this.#jpeg = undefined;

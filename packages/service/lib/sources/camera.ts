@@ -81,16 +81,16 @@ export class Camera extends EventEmitter<CameraEvents> {
     const frames = this.#open(this.config, AbortSignal.any([signal, attempt.signal]));
     let giveUp = (_: string) => {};
     const silent = new Promise<string>((resolve) => (giveUp = resolve));
-    let last = Date.now();
+    let last = performance.now(); // which nobody sets
     const watch = setInterval(() => {
-      const silence = (Date.now() - last) / 1000;
+      const silence = (performance.now() - last) / 1000;
       if (silence >= lostAfter) giveUp(`no frame for ${lostAfter} s`);
       else if (silence >= stallAfter && this.#status.state === 'live') this.#become('stalled', `no frame for ${stallAfter} s`);
     }, Math.min(1000, stallAfter * 250));
     const reading = (async () => {
       for await (const frame of frames) {
         if (signal.aborted || attempt.signal.aborted) return undefined;
-        last = Date.now();
+        last = performance.now();
         this.#take(frame);
       }
       return isPath(source) ? undefined : 'the camera ended the stream';
