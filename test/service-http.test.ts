@@ -467,6 +467,10 @@ describe('listening', () => {
         }).on('error', reject).end();
       });
       expect(JSON.parse(text)).toEqual({ status: 'ok' });
+      const cookies = await new Promise((resolve, reject) => {
+        httpsRequest(new URL('/v1/session', secure.url), { method: 'DELETE', rejectUnauthorized: false }, ({ headers }) => resolve(headers['set-cookie'])).on('error', reject).end();
+      });
+      expect(cookies).toEqual([expect.stringMatching(/; Secure(;|$)/)]);
       expect(imageHealth(secure)).toBe(0);
       await secure.stop();
       expect(imageHealth(secure)).toBe(1);

@@ -46,6 +46,26 @@ it('a broker that refuses for a while is asked again; all goes with quality of s
 });
 
 describe.skipIf(mosquitto === undefined)('with mosquitto', () => {
+  it('a door is opened at once or never: not when the broker is back', async () => {
+    const broker = closed(await Broker.start());
+    const mqtt = closed(new Mqtt({ url: broker.url, topic: 'v' }, 'client'));
+    mqtt.connect();
+    await until('it is connected', () => mqtt.connected);
+    const failure = async (sent: Promise<void>) => sent.then(() => 'sent', ({ code, unknown }: { code: string; unknown?: boolean }) => [code, unknown]);
+    broker.signal('SIGSTOP');
+    // It was sent, and nobody knows what became of it.
+    expect(await failure(mqtt.send('door', 'first', { timeout: 300 }))).toEqual(['ERR_MQTT', true]);
+    await broker.kill();
+    await until('the connection is gone', () => !mqtt.connected);
+    expect(await failure(mqtt.send('door', 'second'))).toEqual(['ERR_MQTT', undefined]);
+    await broker.restart();
+    const messages = closed(await Subscriber.open(broker));
+    await until('it is connected again', () => mqtt.connected);
+    await mqtt.send('door', 'third');
+    await until('the third is there', () => messages.of('door').length > 0);
+    expect(messages.of('door').map(({ payload }) => payload)).toEqual(['third']);
+  });
+
   it('a broker that hangs does not hold up the end of the service', async () => {
     const broker = closed(await Broker.start());
     const service = closed(new RunningService({ mqtt: { url: broker.url }, cameras: [{ id: 'gone', source: '/nowhere' }] }));

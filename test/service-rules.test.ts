@@ -1,10 +1,15 @@
+import { createHmac } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RuleConfig } from '../packages/service/dist/config/schema.js';
+import { act } from '../packages/service/dist/actions.js';
+import { Webhook } from '../packages/service/dist/delivery/webhook.js';
 import { Outbox, type Sink } from '../packages/service/dist/delivery/outbox.js';
 import { Hub } from '../packages/service/dist/hub.js';
 import { Metrics } from '../packages/service/dist/metrics.js';
@@ -180,6 +185,34 @@ describe('actions', () => {
     await rules().close();
     expect(ends).toEqual(['open done']);
   });
+});
+
+it('a webhook action is signed, and of one without an answer nobody knows', async () => {
+  let answer = 200;
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    let text = '';
+    request.on('data', (chunk) => (text += chunk)).on('end', () => {
+      const { 'webhook-id': id, 'webhook-timestamp': time, 'webhook-signature': signature } = request.headers;
+      const right = `v1,${createHmac('sha256', '0123456789abcdef').update(`${id}.${time}.${text}`).digest('base64')}`;
+      asked.push(`${id} ${signature === right} ${Object.keys(JSON.parse(text))}`);
+      if (answer > 0) response.writeHead(answer, { location: '/elsewhere' }).end();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const webhooks = [new Webhook({ name: 'lock', url, secret: '0123456789abcdef', rulesOnly: true, timeout: 0.3 })];
+  const event = events.add(ada, []);
+  const result = () =>
+    act({ webhook: 'lock' }, event, rule(), { mqtt: undefined, webhooks, keepPhoto: async () => {} }).catch(({ message, unknown }) => [message, unknown]);
+  expect(await result()).toBe('lock');
+  expect(asked).toEqual([`${event.id}.open true rule,event,expires`]);
+  for (answer of [500, 302]) expect(await result()).toEqual([`webhook lock answers ${answer}`, false]);
+  answer = 0;
+  expect(await result()).toEqual(['webhook lock: no answer in 0.3 s', true]);
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+  expect(asked).toHaveLength(4); // nothing was asked twice, or followed
 });
 
 describe('the outbox', () => {

@@ -33,6 +33,7 @@ describe.skipIf(mosquitto === undefined)('from a camera to an open door (with mo
       cameras: [{ id: 'door', source: camera.url, stallAfter: 60, lostAfter: 60 }],
       decision: { leftAfter: 0.8 },
       rules: [rule(), rule({ name: 'photo', do: [{ photo: true }] })],
+      logs: { level: 'debug' },
     }));
     await service.start();
     await service.enroll('Obama', 'obama.jpg');
@@ -55,6 +56,10 @@ describe.skipIf(mosquitto === undefined)('from a camera to an open door (with mo
     expect(messages.of('faiss-vision/status').at(-1)!.payload).toBe('online');
     expect(await service.stop()).toBe(0);
     expect(messages.of('faiss-vision/status').at(-1)!.payload).toBe('offline');
+    // The log has each event and request by its id, and nobody's name.
+    for (const { id } of events) expect(service.said).toContain(id);
+    expect(service.said).toContain('"reqId":"req-1"');
+    expect(service.said).not.toMatch(/Obama|features|\?name=/);
   });
 
   it.skipIf(vlc === undefined || ffmpeg === undefined)('the same over RTSP, from VLC, until that ends', async () => {

@@ -117,9 +117,9 @@ export class Mqtt extends EventEmitter<MqttEvents> implements Sink {
         else resolve();
       };
       const forget = (why: string) => {
-        // mqtt would send it again with the next connection.
-        if (id !== undefined) client.removeOutgoingMessage(id);
         finish(Object.assign(new FaissVisionError('ERR_MQTT', why), { unknown: true }));
+        // mqtt would send it again with the next connection; it calls back with an error of its own, which comes too late now.
+        if (id !== undefined) client.removeOutgoingMessage(id);
       };
       const broken = () => forget('the connection to the broker broke before it answered');
       const aborted = () => forget('the broker did not answer in time');
