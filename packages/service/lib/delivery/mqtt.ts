@@ -10,6 +10,7 @@ import type { Sink } from './outbox.js';
 interface MqttEvents {
   connected: [];
   disconnected: [];
+  /** Once for each reason, until it is connected again. */
   failed: [error: Error];
 }
 
@@ -25,6 +26,8 @@ export class Mqtt extends EventEmitter<MqttEvents> implements Sink {
   #client: MqttClient | undefined;
   /** What is to be said again after each connection. */
   readonly #retained = new Map<string, string>();
+  /** Why there is no connection, as far as it was told. */
+  #failure: string | undefined;
   #ended = false;
 
   /** @param clientId the same over restarts */
@@ -53,12 +56,17 @@ export class Mqtt extends EventEmitter<MqttEvents> implements Sink {
   connect(): void {
     this.#client = connect(this.#url, this.#options);
     this.#client.on('connect', () => {
+      this.#failure = undefined;
       this.#publishRetained('status', 'online');
       for (const [topic, payload] of this.#retained) this.#publishRetained(topic, payload);
       this.emit('connected');
     });
     this.#client.on('close', () => this.emit('disconnected'));
-    this.#client.on('error', (error) => this.emit('failed', error));
+    this.#client.on('error', (error) => {
+      // One that is away for long would fill the log, as it is asked every second.
+      if (error.message !== this.#failure) this.emit('failed', error);
+      this.#failure = error.message;
+    });
   }
 
   get connected(): boolean {
