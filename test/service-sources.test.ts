@@ -14,7 +14,7 @@ import { hasOpenCv } from '../packages/service/dist/sources/opencv.js';
 import { mjpegServer } from '../scripts/service/mjpeg.mjs';
 import { freePort } from './support/broker.js';
 import { ffmpeg, makeFilm } from './support/rtsp.js';
-import { visits } from './support/service.js';
+import { RunningService, visits } from './support/service.js';
 import { until } from './support/wait.js';
 
 const config = (source: string, more = {}) =>
@@ -104,6 +104,19 @@ describe('a camera over HTTP', () => {
     expect(frames.length).toBeLessThan(45);
     expect(camera.skipped).toBe(camera.received - frames.length);
   });
+});
+
+it('frames that cannot be decoded are counted, and told of once', async () => {
+  const server = await mjpegServer([Buffer.concat([Buffer.from([0xff, 0xd8]), Buffer.from('no picture')])]);
+  const service = new RunningService({ cameras: [{ id: 'door', source: server.url }] });
+  try {
+    await service.start();
+    await until('some have failed', async () => (await service.call('GET', '/v1/cameras/door')).body.frames.failed >= 5);
+    expect(service.said.match(/"reason":"a frame cannot be decoded: .*"a frame failed"/g)).toHaveLength(1);
+  } finally {
+    await service.close();
+    await server.close();
+  }
 });
 
 describe('other sources', () => {

@@ -207,9 +207,18 @@ export class Service {
       this.#mqtt?.tellState(id, status);
       this.#hub.emit('camera', id, status);
     });
-    pipeline.on('live', (live) => this.#hub.emit('live', live));
+    let told: string | undefined;
+    pipeline.on('live', (live) => {
+      told = undefined;
+      this.#hub.emit('live', live);
+    });
     pipeline.on('took', (stage, ms) => this.#metrics.stages.observe({ camera: id, stage }, ms / 1000));
-    pipeline.on('failed', (error) => this.log.warn({ camera: id, reason: messageOf(error) }, 'a frame failed'));
+    pipeline.on('failed', (error) => {
+      const reason = messageOf(error);
+      // Once, where one frame after the other fails; they are counted.
+      if (reason !== told) this.log.warn({ camera: id, reason }, 'a frame failed');
+      told = reason;
+    });
     this.#mqtt?.tellState(id, camera.status);
     return pipeline;
   }
