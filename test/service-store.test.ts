@@ -155,6 +155,26 @@ describe('tokens', () => {
   });
 });
 
+it('a database of an earlier version is brought up to date, and no filter looks through all events', () => {
+  const indexes = () => db.prepare("SELECT name FROM sqlite_schema WHERE type = 'index' AND name LIKE 'events\\_%' ESCAPE '\\' ORDER BY name").pluck().all();
+  const now = indexes();
+  new EventStore(db).add({ type: 'unknown', camera: 'a' }, []);
+  db.exec('DROP INDEX events_type; DROP INDEX events_person; PRAGMA user_version = 1');
+  db.close();
+  db = openDatabase(join(folder, 'service.db'));
+  expect([indexes(), new EventStore(db).last]).toEqual([now, 1]);
+  const plans: string[] = [];
+  const prepare = db.prepare.bind(db);
+  db.prepare = ((sql: string) => {
+    if (sql.includes('ORDER BY sequence')) plans.push(...(prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...Array((sql.match(/\?/g) ?? []).length).fill(1)) as { detail: string }[]).map(({ detail }) => detail));
+    return prepare(sql);
+  }) as typeof db.prepare;
+  const store = new EventStore(db);
+  for (const query of [{ type: 'near' as const }, { person: 'nobody' }, { camera: 'a' }]) store.list({ ...query, limit: 100, newestFirst: true });
+  expect(plans).toHaveLength(3);
+  for (const plan of plans) expect(plan).toMatch(/^SEARCH events USING INDEX events_/);
+});
+
 it('a database of a newer version is refused', () => {
   db.pragma('user_version = 99');
   expect(() => openDatabase(join(folder, 'service.db'))).toThrow(expect.objectContaining({ code: 'ERR_DATABASE_VERSION' }));

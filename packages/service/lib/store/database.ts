@@ -55,6 +55,11 @@ const MIGRATIONS = [
   );
   CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
   `,
+  // Else whoever asks for a kind or a person that is rare has everything else wait while all events are looked through.
+  `
+  CREATE INDEX events_type ON events (type, sequence);
+  CREATE INDEX events_person ON events (person, sequence) WHERE person IS NOT NULL;
+  `,
 ];
 
 /**
