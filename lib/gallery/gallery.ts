@@ -102,7 +102,7 @@ export class Gallery {
         signal?.throwIfAborted();
         try {
           const name = list.length === 1 ? 'image' : `photos[${photo}]`;
-          faces.push(await this.#places.hold((turn) => this.#faceOf(image, name, ids[photo]!, which, limits, turn)));
+          faces.push(await this.#places.hold((turn) => this.#faceOf(image, { name, id: ids[photo]!, which, limits, turn })));
         } catch (error) {
           if (!skipRefused || !isRefusal(error)) throw error;
           refused.push({
@@ -282,7 +282,10 @@ export class Gallery {
     return recognizer.faces(image, options);
   }
 
-  async #faceOf(image: ImageInput, name: string, id: string, which: 'one' | 'largest', limits: Quality | undefined, turn: () => Promise<void>): Promise<NewFace> {
+  async #faceOf(
+    image: ImageInput,
+    { name, id, which, limits, turn }: { name: string; id: string; which: 'one' | 'largest'; limits: Quality | undefined; turn: () => Promise<void> },
+  ): Promise<NewFace> {
     const pixels = await decode(image, name, { maxPixels: this.#options.recognizer?.maxPixels, turn });
     const face = one(await this.#recognize(pixels), name, which);
     if (limits !== undefined) requireQuality(await measure(pixels, face), limits, name);

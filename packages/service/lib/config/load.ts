@@ -24,7 +24,13 @@ export interface LoadedConfig {
 
 // Strings that name a folder, or a file that has to be there; they are resolved against the configuration's own folder.
 const FOLDERS: readonly Place[] = [['data'], ['logs', 'folder']];
-const FILES: readonly Place[] = [['http', 'tls', 'cert'], ['http', 'tls', 'key'], ['mqtt', 'ca'], ['models', 'recognizer', 'weights'], ['models', 'depth', 'weights']];
+const FILES: readonly Place[] = [
+  ['http', 'tls', 'cert'],
+  ['http', 'tls', 'key'],
+  ['mqtt', 'ca'],
+  ['models', 'recognizer', 'weights'],
+  ['models', 'depth', 'weights'],
+];
 /** Weights that are no file. */
 const NAMED = ['vggface2', 'casia-webface', 'seeded'];
 
@@ -118,7 +124,8 @@ function isWorthTelling(error: ErrorObject, errors: ErrorObject[]): boolean {
   const { instancePath, schemaPath, keyword } = error;
   const union = keyword === 'anyOf' ? error : errors.find((each) => each.keyword === 'anyOf' && schemaPath.startsWith(`${each.schemaPath}/`));
   if (!union) return true;
-  const alternatives = (union.schema as unknown[]).map((_, i) => errors.filter((each) => each.schemaPath.startsWith(`${union.schemaPath}/${i}/`) && each.instancePath.startsWith(union.instancePath)));
+  const within = errors.filter((each) => each.instancePath.startsWith(union.instancePath));
+  const alternatives = (union.schema as unknown[]).map((_, i) => within.filter((each) => each.schemaPath.startsWith(`${union.schemaPath}/${i}/`)));
   const meant = alternatives.filter((each) => !each.some((one) => one.keyword === 'required' && one.instancePath === union.instancePath));
   return meant.length === 1 ? meant[0]!.includes(error) : keyword === 'anyOf' && instancePath === union.instancePath;
 }

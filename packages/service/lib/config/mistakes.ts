@@ -49,11 +49,13 @@ export function findMistakes(config: Config): Mistake[] {
     rule.do.forEach((action, j) => {
       if ('webhook' in action && !webhooks.includes(action.webhook)) wrong(`there is no webhook "${action.webhook}"`, 'rules', i, 'do', j, 'webhook');
       if ('mqtt' in action && !config.mqtt) wrong('needs the section mqtt', 'rules', i, 'do', j, 'mqtt');
-      if ('photo' in action && !['recognised', 'unknown'].includes(rule.event)) wrong(`the event ${rule.event} shows no face`, 'rules', i, 'do', j, 'photo');
+      if ('photo' in action && !['recognised', 'unknown'].includes(rule.event))
+        wrong(`the event ${rule.event} shows no face`, 'rules', i, 'do', j, 'photo');
     });
     for (const key of ['people', 'maxDistance'] as const)
       if (rule[key] !== undefined && !['recognised', 'left'].includes(rule.event)) wrong(`the event ${rule.event} names nobody`, 'rules', i, key);
-    if (rule.hours !== undefined && rule.hours.slice(0, 5) === rule.hours.slice(6)) wrong('ends when it begins; all day is without hours', 'rules', i, 'hours');
+    if (rule.hours !== undefined && rule.hours.slice(0, 5) === rule.hours.slice(6))
+      wrong('ends when it begins; all day is without hours', 'rules', i, 'hours');
     if (mayOpenDoor(rule)) for (const message of unsafe(rule, config)) wrong(message, 'rules', i);
   });
   return mistakes;
