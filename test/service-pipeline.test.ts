@@ -214,9 +214,11 @@ describe('when the camera is lost', () => {
     await frame();
     waiting.shift()!();
     await turn();
+    expect(pipeline.live!.faces).toHaveLength(1);
     for (let i = 0; i < 3; i++) await frame(); // one is looked at, one is decoded, one is dropped
     camera.emit('frame', pixels); // and one comes in
     camera.emit('lost', 'the cable');
+    expect(pipeline.live).toMatchObject({ frame: 1, faces: [] });
     for (let i = 0; i < 4; i++) {
       waiting.shift()?.();
       await turn();

@@ -155,6 +155,8 @@ export class CameraPipeline extends EventEmitter<PipelineEvents> {
     this.decoded.clear();
     this.#faces?.end('the camera was lost');
     this.depth?.lost();
+    // Whoever asks from now on gets the frame, and nobody on it.
+    if (this.live) this.live = { ...this.live, faces: [], ...(this.live.near ? { near: false } : {}) };
     this.#tell({ type: 'camera-lost', camera: this.camera.config.id, reason });
   }
 
