@@ -105,7 +105,7 @@ export class DepthEstimator {
   }
 
   /**
-   * The depths of a whole picture, which is scaled to 304 x 228 whatever its shape.
+   * The depths of a whole picture, which is scaled to 304 x 228 whatever its shape. However many wait, four at most are in memory as pixels.
    * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_EMPTY, ERR_IMAGE_DECODE, ERR_IMAGE_TOO_LARGE, ERR_INVALID_ARGUMENT, ERR_CLOSED
    */
   async estimate(image: ImageInput): Promise<DepthMap> {
