@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decodeSafetensors, encodeSafetensors, writeSafetensors } from '../lib/models/safetensors';
 import { ELEMENT_SIZE, type ElementType, type Tensor, elementCount } from '../lib/models/tensor';
 import { readTfjsWeights } from '../lib/models/tfjs-weights';
-import { readTorchFile } from '../lib/models/torch-file';
+import { openTorchFile, readTorchFile } from '../lib/models/torch-file';
 import { Zip } from '../lib/models/zip';
 
 const fixtures = join(__dirname, 'fixtures', 'models');
@@ -84,6 +84,30 @@ describe('PyTorch files', () => {
     expect(error).toMatchObject({ code, name: 'FaissVisionError' });
     expect(error.message).toContain(message);
     expect(error.message).toContain(name);
+  });
+
+  test.each([
+    ['costly-name.pt', 'ERR_WEIGHTS_CORRUPT', 'imports something that is not a name'],
+    ['costly-keys.pt', 'ERR_WEIGHTS_CORRUPT', 'storage a list of 2 belongs to no tensor'],
+    ['costly-nested-keys.pt', 'ERR_WEIGHTS_CORRUPT', 'storage a list of 1 belongs to no tensor'],
+    ['costly-objects.pt', 'ERR_WEIGHTS_CORRUPT', 'more than 1048576 instructions'],
+    ['costly-pickle.pt', 'ERR_ARCHIVE_CORRUPT', 'entry net/data.pkl claims 40000002 bytes out of'],
+  ])('%s is refused before it takes time or memory', (name, code, message) => {
+    const bytes = torchFile(name);
+    const before = process.memoryUsage().rss;
+    const error = codeOf(() => readTorchFile(bytes, name));
+    expect(error).toMatchObject({ code, message: expect.stringContaining(message) });
+    expect(error.message.length).toBeLessThan(500);
+    expect(process.memoryUsage().rss - before).toBeLessThan(500e6);
+  });
+
+  test('a small file that names one large storage a thousand times is opened at once, and its numbers are checked when they are asked for', () => {
+    const tensors = openTorchFile(torchFile('costly-storage.pt'), 'costly-storage.pt');
+    expect(tensors.size).toBe(1000);
+    expect(codeOf(() => tensors.get('w7')!.data())).toMatchObject({
+      code: 'ERR_ARCHIVE_CORRUPT',
+      message: expect.stringMatching(/entry net\/data\/94006 claims 33554432 bytes out of \d{5}$/),
+    });
   });
 
   test.each(['legacy.pt', 'zip.pt'])('%s cut at any byte is an error that names it', (name) => {

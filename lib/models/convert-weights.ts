@@ -10,7 +10,7 @@ import { isNumpyFile, readNumpyDictionary } from './numpy-file';
 import { streamSafetensors } from './safetensors-stream';
 import { type SourceTensors, toFloat32 } from './source';
 import type { TensorMap } from './tensor';
-import { readTorchFile } from './torch-file';
+import { openTorchFile } from './torch-file';
 import { Zip } from './zip';
 
 /** Called as variables are written. */
@@ -84,8 +84,7 @@ async function open(input: string): Promise<Source> {
   const source = sourceOf(input);
   if (isNumpyFile(file)) return { model: 'fcrn', tensors: lazy(readNumpyDictionary(file, input)), metadata: { source, ...METRES } };
   if (Zip.matches(file) || file[0] === 0x80) {
-    const tensors = [...readTorchFile(file, input)].filter(([name]) => !name.startsWith('logits.'));
-    return { model: 'facenet', tensors: lazy(new Map(tensors)), metadata: { source } };
+    return { model: 'facenet', tensors: openTorchFile(file, input), metadata: { source } };
   }
   if (isCoreMl(file)) return { model: 'fcrn', tensors: readCoreMl(file, input), metadata: { source, ...ARTICLE } };
   if (file.length === 0) throw new FaissVisionError('ERR_WEIGHTS_CORRUPT', `${input}: the file is empty, expected ${KNOWN}`);

@@ -88,7 +88,8 @@ export function readNumpyDictionary(bytes: Uint8Array, name: string): TensorMap 
   for (const [layer, parameters] of dictionary as Map<unknown, unknown>) {
     if (typeof layer !== 'string' || !(parameters instanceof Map)) throw format('a dictionary of something else');
     for (const [parameter, numbers] of parameters as Map<unknown, unknown>) {
-      const variable = `${layer}/${String(parameter)}`;
+      if (typeof parameter !== 'string') throw format('a dictionary of something else');
+      const variable = `${layer}/${parameter}`;
       if (!(numbers instanceof NumpyArray)) throw format(`${variable} is no array`);
       tensors.set(variable, tensorOf(numbers, variable));
     }

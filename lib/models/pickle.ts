@@ -24,6 +24,9 @@ export interface UnpickleOptions {
 
 const MARK = Symbol('mark');
 
+/** A network of a thousand tensors takes some 50,000. Each may make an object, so that a file of a few megabytes could ask for all memory. */
+const MOST_INSTRUCTIONS = 2 ** 20;
+
 // Opcodes that import a class or make an instance in a way that no state dict needs.
 const UNSAFE_OPCODES = new Map([
   [0x69, 'INST'],
@@ -72,11 +75,12 @@ class Unpickler {
   }
 
   run(): { value: unknown; end: number } {
-    for (;;) {
+    for (let i = 0; i < MOST_INSTRUCTIONS; i++) {
       const opcode = this.#byte();
       if (opcode === 0x2e) return { value: this.#pop(), end: this.#at }; // STOP
       this.#step(opcode);
     }
+    this.#corrupt(`the pickle has more than ${MOST_INSTRUCTIONS} instructions`);
   }
 
   #step(opcode: number): void {
@@ -197,7 +201,9 @@ class Unpickler {
 
   #stackGlobal(): void {
     const [module, name] = this.#popMany(2);
-    this.#push(this.#import(String(module), String(name)));
+    // A list as text could be longer than any memory, as its parts may be one another's.
+    if (typeof module !== 'string' || typeof name !== 'string') this.#corrupt('the pickle imports something that is not a name');
+    this.#push(this.#import(module, name));
   }
 
   #import(module: string, name: string): Global {
@@ -291,7 +297,7 @@ class Unpickler {
     const allowed = [...this.#options.globals.keys()].join(', ');
     throw new FaissVisionError(
       'ERR_WEIGHTS_UNSAFE',
-      `${this.#options.name}: the pickle wants ${what}, which is not allowed in a weights file (nothing was executed). Allowed: ${allowed}`,
+      `${this.#options.name}: the pickle wants ${what.slice(0, 200)}, which is not allowed in a weights file (nothing was executed). Allowed: ${allowed}`,
     );
   }
 

@@ -1,6 +1,6 @@
 import { FaissVisionError } from '../error';
 import { Global, unpickle } from './pickle';
-import { ELEMENT_SIZE, type ElementType, type Tensor, type TensorMap, elementCount } from './tensor';
+import { ELEMENT_SIZE, type ElementType, type TensorMap, elementCount } from './tensor';
 import { Zip } from './zip';
 
 /** `torch.save` of PyTorch before 1.6 begins with this number, and goes on with this protocol version. */
@@ -40,19 +40,27 @@ const STORAGE_TYPES: Record<string, ElementType> = {
 };
 
 /**
- * Reads the tensors of a PyTorch file that holds a state dict (`torch.save(net.state_dict(), file)`), in the zip format
- * of PyTorch 1.6 and later or in the one before. No code of the file is ever executed; see `unpickle`.
+ * Opens a PyTorch file that holds a state dict (`torch.save(net.state_dict(), file)`), in the zip format of PyTorch 1.6 and
+ * later or in the one before. No code of the file is ever executed; see `unpickle`. A tensor's numbers are taken out, checked
+ * and put in C order when they are asked for: a small file may name one large storage any number of times.
  *
  * @param name names the file in errors
- * @returns the tensors under the state dict's names and in its order, C-contiguous
+ * @returns the tensors under the state dict's names and in its order
  * @throws ERR_WEIGHTS_UNSAFE where the file asks for any name beyond what a state dict needs
- * @throws ERR_WEIGHTS_CORRUPT or ERR_ARCHIVE_CORRUPT where it is cut short or damaged
+ * @throws ERR_WEIGHTS_CORRUPT or ERR_ARCHIVE_CORRUPT where it is cut short or damaged, as `data()` of a tensor does too
  * @throws ERR_WEIGHTS_FORMAT where it is whole and no state dict
  */
-export function readTorchFile(bytes: Uint8Array, name: string): TensorMap {
+export function openTorchFile(bytes: Uint8Array, name: string): TorchTensors {
   const file = new TorchFile(name);
-  return Zip.matches(bytes) ? file.readZip(bytes) : file.readLegacy(bytes);
+  return Zip.matches(bytes) ? file.openZip(bytes) : file.openLegacy(bytes);
 }
+
+/** All tensors of a PyTorch file of a known source; see `openTorchFile`. */
+export function readTorchFile(bytes: Uint8Array, name: string): TensorMap {
+  return new Map([...openTorchFile(bytes, name)].map(([key, { dtype, shape, data }]) => [key, { dtype, shape, data: data() }]));
+}
+
+type TorchTensors = Map<string, { dtype: ElementType; shape: readonly number[]; data(): Uint8Array }>;
 
 class TorchFile {
   readonly #name: string;
@@ -70,7 +78,7 @@ class TorchFile {
   }
 
   /** The zip format: `<root>/data.pkl` and one entry `<root>/data/<key>` for each storage. */
-  readZip(bytes: Uint8Array): TensorMap {
+  openZip(bytes: Uint8Array): TorchTensors {
     const zip = new Zip(bytes, this.#name);
     const pickle = zip.names.find((entry) => /^[^/]+\/data\.pkl$/.test(entry));
     if (!pickle) this.#format('a zip archive without a data.pkl, so it was not written by torch.save');
@@ -80,7 +88,7 @@ class TorchFile {
   }
 
   /** The older format: five pickles (magic, protocol, system, state dict, storage keys), then the storages one by one. */
-  readLegacy(bytes: Uint8Array): TensorMap {
+  openLegacy(bytes: Uint8Array): TorchTensors {
     const magic = this.#unpickle(bytes, 0);
     if (magic.value !== LEGACY_MAGIC) this.#format(`${describe(magic.value)} where torch.save writes its magic number`);
     const protocol = this.#unpickle(bytes, magic.end);
@@ -105,8 +113,8 @@ class TorchFile {
     const offsets = new Map<string, number>();
     let at = start;
     for (const key of keys) {
-      const storage = storages.get(String(key));
-      if (!storage) this.#corrupt(`storage ${String(key)} belongs to no tensor`);
+      const storage = typeof key === 'string' ? storages.get(key) : undefined;
+      if (!storage) this.#corrupt(`storage ${describe(key)} belongs to no tensor`);
       const size = storage.elements * ELEMENT_SIZE[storage.dtype];
       if (at + 8 + size > bytes.byteLength) {
         this.#corrupt(`cut short: storage ${storage.key} needs ${8 + size} bytes from byte ${at}, the file has ${bytes.byteLength}`);
@@ -121,8 +129,19 @@ class TorchFile {
     return offsets;
   }
 
-  #tensors(stateDict: unknown, bytesOf: (storage: Storage) => Uint8Array): TensorMap {
-    return new Map([...this.#entriesOf(stateDict)].map(([name, view]) => [name, this.#cut(name, view, bytesOf(view.storage))]));
+  #tensors(stateDict: unknown, bytesOf: (storage: Storage) => Uint8Array): TorchTensors {
+    // Tensors that are views of one storage need not inflate and check it each.
+    let last: { key: string; bytes: Uint8Array } | undefined;
+    const bytes = (storage: Storage) => {
+      if (last?.key !== storage.key) last = { key: storage.key, bytes: bytesOf(storage) };
+      return last.bytes;
+    };
+    return new Map(
+      [...this.#entriesOf(stateDict)].map(([name, view]) => {
+        const { storage, shape } = view;
+        return [name, { dtype: storage.dtype, shape, data: () => this.#cut(name, view, bytes(storage)) }];
+      }),
+    );
   }
 
   #storagesOf(stateDict: unknown): Map<string, Storage> {
@@ -140,7 +159,7 @@ class TorchFile {
   }
 
   /** The tensor's elements in C order, whatever its strides. */
-  #cut(name: string, view: TensorView, storage: Uint8Array): Tensor {
+  #cut(name: string, view: TensorView, storage: Uint8Array): Uint8Array {
     const { storage: { dtype, elements }, offset, shape, stride } = view;
     const size = ELEMENT_SIZE[dtype];
     if (storage.byteLength !== elements * size) {
@@ -153,7 +172,7 @@ class TorchFile {
       this.#corrupt(`${name} of shape [${shape.join(', ')}] and strides [${stride.join(', ')}] does not fit in ${elements} elements`);
     }
     if (count === 0 || isContiguous(shape, stride)) {
-      return { dtype, shape, data: storage.subarray(offset * size, (offset + count) * size) };
+      return storage.subarray(offset * size, (offset + count) * size);
     }
     const data = new Uint8Array(count * size);
     for (let i = 0; i < count; i++) {
@@ -166,7 +185,7 @@ class TorchFile {
       }
       data.set(storage.subarray(from * size, (from + 1) * size), i * size);
     }
-    return { dtype, shape, data };
+    return data;
   }
 
   #unpickle(bytes: Uint8Array, offset: number): { value: unknown; end: number } {
@@ -192,7 +211,7 @@ class TorchFile {
   #tensorView(args: unknown[]): TensorView {
     const [storage, offset, shape, stride] = args;
     if (!(storage instanceof Storage) || !isSize(offset) || !isSizes(shape) || !isSizes(stride) || shape.length !== stride.length) {
-      this.#corrupt(`the pickle builds a tensor from (${args.map(describe).join(', ')})`);
+      this.#corrupt(`the pickle builds a tensor from (${args.slice(0, 6).map(describe).join(', ')})`);
     }
     return new TensorView(storage, offset, shape, stride);
   }
@@ -229,8 +248,9 @@ function isSize(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
+/** A list of sizes. No layer's tensors have nearly as many dimensions, and errors tell all of them. */
 function isSizes(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every(isSize);
+  return Array.isArray(value) && value.length <= 64 && value.every(isSize);
 }
 
 /** A value of a pickle in a few words, for errors. */
@@ -241,5 +261,6 @@ function describe(value: unknown): string {
   if (value instanceof Map) return `a dict of ${value.size}`;
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 40));
+  if (value instanceof Uint8Array) return `${value.length} bytes`;
   return String(value);
 }

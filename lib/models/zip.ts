@@ -8,6 +8,10 @@ const DIRECTORY_ENTRY = 0x02014b50;
 const LOCAL_ENTRY = 0x04034b50;
 const IN_ZIP64 = 0xffffffff;
 
+/** Weights and programs deflate to half; what claims to have been far longer would fill the memory. */
+const MOST_INFLATION = 32;
+const SMALL = 2 ** 24;
+
 interface Entry {
   method: number;
   crc: number;
@@ -69,6 +73,7 @@ export class Zip {
   }
 
   #inflate(packed: Buffer, size: number, entry: string): Buffer {
+    if (size > SMALL && size > MOST_INFLATION * packed.length) this.#fail(`entry ${entry} claims ${size} bytes out of ${packed.length}`);
     try {
       // The limit keeps a small hostile entry from filling the memory.
       return inflateRawSync(packed, { maxOutputLength: Math.max(size, 1) });
