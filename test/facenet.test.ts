@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readFileSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { FaceRecognizer } from 'faiss-vision/face';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -177,12 +177,16 @@ describe('weights', () => {
     process.env.FAISS_VISION_MODELS = weights.folder;
     try {
       const whole = join(weights.folder, 'whole.pt');
+      const kept = join(weights.folder, 'converted');
+      mkdirSync(kept);
+      writeFileSync(join(kept, '.unfinished-by-one-that-was-killed'), 'half');
       const file = await weightsPath('facenet', whole);
       const { tensors, metadata } = decodeSafetensors(readFileSync(file));
       expect([tensors.size, metadata.model]).toEqual([602, 'facenet']);
       const made = statSync(file).mtimeMs;
       expect(await weightsPath('facenet', whole)).toBe(file);
       expect(statSync(file).mtimeMs).toBe(made);
+      expect(readdirSync(kept)).toEqual([basename(file)]);
       await expect(load(join(weights.folder, 'missing.pt'))).rejects.toMatchObject({ code: 'ERR_WEIGHTS_MISMATCH' });
       await expect(load(join(weights.folder, 'nowhere.pt'))).rejects.toMatchObject({ code: 'ERR_WEIGHTS_NOT_FOUND' });
     } finally {
@@ -212,6 +216,20 @@ describe('weights', () => {
     await expect(load(join(weights.folder, 'nowhere.safetensors'))).rejects.toMatchObject({ code: 'ERR_WEIGHTS_NOT_FOUND' });
   }, 60_000);
 
+  it('that are no file, or a PyTorch file for another network', async () => {
+    const place = (name: string) => join(weights.folder, name);
+    mkdirSync(place('folder.pt'));
+    for (const pipe of ['pipe.pt', 'pipe.safetensors']) execFileSync('mkfifo', [place(pipe)]);
+    for (const file of ['folder.pt', 'pipe.pt', 'pipe.safetensors'].map(place)) {
+      await expect(load(file)).rejects.toMatchObject({ code: 'ERR_WEIGHTS_NOT_FOUND', message: `weights: "${file}" cannot be read: it is not a file` });
+    }
+    await expect(load('a\0b.pt')).rejects.toMatchObject({ code: 'ERR_WEIGHTS_NOT_FOUND' });
+    await expect(FaceRecognizer.load({ model: 'resnet128', weights: place('some.pt') })).rejects.toMatchObject({
+      code: 'ERR_WEIGHTS_MISMATCH',
+      message: expect.stringContaining('some.pt'),
+    });
+  });
+
   it("of one's own under a name of one's own", async () => {
     FaceRecognizer.register('staff', { architecture: 'facenet', weights: weights.file, threshold: 0.9 });
     const own = await FaceRecognizer.load({ model: 'staff' });
@@ -221,7 +239,14 @@ describe('weights', () => {
     const model = { architecture: 'facenet' as const, weights: weights.file };
     for (const name of ['staff', 'facenet', '']) expect(() => FaceRecognizer.register(name, model)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }));
     expect(() => FaceRecognizer.register('x', { ...model, architecture: 'vgg' as never })).toThrow(expect.objectContaining({ code: 'ERR_UNKNOWN_MODEL' }));
-    await expect(FaceRecognizer.load({ model: 'nobody' })).rejects.toMatchObject({ code: 'ERR_UNKNOWN_MODEL', message: expect.stringContaining('nobody') });
+    for (const nobody of ['nobody', 'constructor', '__proto__']) {
+      await expect(FaceRecognizer.load({ model: nobody })).rejects.toMatchObject({ code: 'ERR_UNKNOWN_MODEL', message: expect.stringContaining(nobody) });
+    }
+    expect(() => FaceRecognizer.register('x', { ...model, architecture: 'toString' as never })).toThrow(expect.objectContaining({ code: 'ERR_UNKNOWN_MODEL' }));
+    FaceRecognizer.register('constructor', model);
+    const odd = await FaceRecognizer.load({ model: 'constructor' });
+    expect(odd.dimension).toBe(512);
+    await odd.close();
   });
 
   it('for bf16 of a network that has none', async () => {

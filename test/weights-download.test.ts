@@ -225,14 +225,14 @@ describe('convertWeights', () => {
   });
 
   test.each([
-    ['missing.pt', /repeat_2\.3\.branch1\.1\.bn\.running_var \[128\].* is missing/],
-    ['reshaped.pt', /last_linear\.weight .*\[512, 1791\], expected .*\[512, 1792\]/],
-  ])('refuses %s by name', async (name, message) => {
-    const output = join(folder, 'facenet.safetensors');
-    const error = await failure(convertWeights(join(shared, name), output));
-    expect(error.code).toBe('ERR_WEIGHTS_MISMATCH');
+    ['infinite.pt', 'ERR_WEIGHTS_CORRUPT', /infinite\.pt: last_bn\.bias holds -Infinity, expected finite numbers/],
+    ['missing.pt', 'ERR_WEIGHTS_MISMATCH', /repeat_2\.3\.branch1\.1\.bn\.running_var \[128\].* is missing/],
+    ['reshaped.pt', 'ERR_WEIGHTS_MISMATCH', /last_linear\.weight .*\[512, 1791\], expected .*\[512, 1792\]/],
+  ])('refuses %s by name', async (name, code, message) => {
+    const error = await failure(convertWeights(join(shared, name), join(folder, 'facenet.safetensors')));
+    expect(error.code).toBe(code);
     expect(error.message).toMatch(message);
-    expect(existsSync(output)).toBe(false);
+    expect(readdirSync(folder)).toEqual([]);
   });
 
   test('says which file is not there', async () => {

@@ -92,6 +92,11 @@ function checkMinFaceSize(size: unknown): void {
   throw invalid('minFaceSize', 'a number of pixels from 6 to 1000000', size);
 }
 
+function checkMaxFaces(count: unknown): void {
+  if (count === undefined || (Number.isSafeInteger(count) && (count as number) >= 1 && (count as number) <= 2 ** 26)) return;
+  throw invalid('maxFaces', `a whole number from 1 to ${2 ** 26}`, count);
+}
+
 /**
  * Finds the faces in pictures (MTCNN, Zhang et al. 2016) and turns each into numbers that tell people apart. Everything
  * runs on threads of its own; one recogniser does one call at a time, in the order in which their pictures are decoded.
@@ -142,9 +147,11 @@ export class FaceRecognizer {
    */
   static register(name: string, model: RegisteredModel): void {
     const { architecture, weights, threshold } = model ?? {};
-    if (typeof name !== 'string' || name === '' || name in DEFAULT_WEIGHTS || registered.has(name)) throw invalid('name', 'a name that is not taken', name);
-    if (typeof architecture !== 'string' || !(architecture in DEFAULT_WEIGHTS)) {
-      throw new FaissVisionError('ERR_UNKNOWN_MODEL', `\`architecture\` must be one of ${Object.keys(DEFAULT_WEIGHTS).join(', ')}, got ${String(architecture)}`);
+    const taken = DEFAULT_WEIGHTS.has(name) || registered.has(name);
+    if (typeof name !== 'string' || name === '' || taken) throw invalid('name', 'a name that is not taken', name);
+    if (!DEFAULT_WEIGHTS.has(architecture)) {
+      const known = [...DEFAULT_WEIGHTS.keys()].join(', ');
+      throw new FaissVisionError('ERR_UNKNOWN_MODEL', `\`architecture\` must be one of ${known}, got ${String(architecture)}`);
     }
     if (typeof weights !== 'string' || weights === '') throw invalid('weights', 'the path of a safetensors file', weights);
     if (threshold !== undefined && !(Number.isFinite(threshold) && threshold > 0)) throw invalid('threshold', 'a number above 0', threshold);
@@ -160,7 +167,7 @@ export class FaceRecognizer {
   static async load(options: FaceRecognizerOptions): Promise<FaceRecognizer> {
     const { model, weights, minFaceSize, thresholds, maxFaces, maxPixels, margin } = options ?? {};
     const { device, precision } = networkDevice(options?.device, options?.precision);
-    if (maxFaces !== undefined && !(Number.isSafeInteger(maxFaces) && maxFaces >= 1)) throw invalid('maxFaces', 'a whole number of at least 1', maxFaces);
+    checkMaxFaces(maxFaces);
     checkMinFaceSize(minFaceSize);
     checkMaxPixels(maxPixels);
     const own = registered.get(model);
@@ -204,6 +211,7 @@ export class FaceRecognizer {
   async faces(image: ImageInput, options: FacesOptions = {}): Promise<Face[]> {
     if (typeof options !== 'object' || options === null) throw invalid('options', 'an object { maxFaces, minFaceSize, region }', options);
     const { maxFaces = this.#maxFaces, minFaceSize = this.#minFaceSize, region } = options;
+    checkMaxFaces(maxFaces);
     checkMinFaceSize(minFaceSize);
     const look = async (turn: () => Promise<void>) => {
       // A part is given in pixels of the whole picture, and may be small.

@@ -9,7 +9,7 @@ import { isMissing } from './files';
 import { isNumpyFile, readNumpyDictionary } from './numpy-file';
 import { streamSafetensors } from './safetensors-stream';
 import { type SourceTensors, toFloat32 } from './source';
-import type { TensorMap } from './tensor';
+import type { Tensor, TensorMap } from './tensor';
 import { openTorchFile } from './torch-file';
 import { Zip } from './zip';
 
@@ -46,8 +46,8 @@ const KNOWN =
  *
  * @param input a file; of a checkpoint any of its files, their common beginning, or the folder that it lies in
  * @param output written whole or not at all
- * @throws ERR_WEIGHTS_NOT_FOUND, ERR_WEIGHTS_FORMAT for what is none of these, ERR_WEIGHTS_CORRUPT, ERR_WEIGHTS_UNSAFE,
- * ERR_WEIGHTS_MISMATCH for another network, with the first variable that is missing, ERR_ARCHIVE_CORRUPT
+ * @throws ERR_WEIGHTS_NOT_FOUND, ERR_WEIGHTS_FORMAT for what is none of these, ERR_WEIGHTS_CORRUPT (for numbers that are not
+ * finite, too), ERR_WEIGHTS_UNSAFE, ERR_WEIGHTS_MISMATCH for another network, with the first variable that is missing, ERR_ARCHIVE_CORRUPT
  */
 export async function convertWeights(input: string, output: string, onProgress: OnConvert = () => {}): Promise<ConvertedWeights> {
   for (const [name, value] of [['input', input], ['output', output]] as const) {
@@ -60,11 +60,21 @@ export async function convertWeights(input: string, output: string, onProgress: 
   for (const variable of variables) requireVariable(tensors, variable, model, input);
   const streamed = variables.map(({ name, shape }) => {
     const { dtype, data } = tensors.get(name)!;
-    return { name, shape, dtype: 'F32' as const, data: async () => toFloat32({ dtype, shape, data: await data() }, name) };
+    return { name, shape, dtype: 'F32' as const, data: async () => finite({ dtype, shape, data: await data() }, `${input}: ${name}`) };
   });
   const about = { format: 'faiss-vision', model, ...metadata };
   await streamSafetensors(output, streamed, about, (done) => onProgress({ done, total: variables.length }));
   return { model, variables: variables.length, metadata: about };
+}
+
+/** As float32. Numbers that are not finite are refused here, while it is known which file they come from. */
+function finite(tensor: Tensor, name: string): Uint8Array {
+  const bytes = toFloat32(tensor, name);
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
+  const numbers = new Float32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4);
+  const at = numbers.findIndex((value) => !Number.isFinite(value));
+  if (at < 0) return bytes;
+  throw new FaissVisionError('ERR_WEIGHTS_CORRUPT', `${name} holds ${numbers[at]}, expected finite numbers`);
 }
 
 function requireVariable(tensors: SourceTensors, { name, shape }: Variable, model: string, input: string): void {

@@ -297,7 +297,8 @@ class Unpickler {
     const allowed = [...this.#options.globals.keys()].join(', ');
     throw new FaissVisionError(
       'ERR_WEIGHTS_UNSAFE',
-      `${this.#options.name}: the pickle wants ${what.slice(0, 200)}, which is not allowed in a weights file (nothing was executed). Allowed: ${allowed}`,
+      `${this.#options.name}: the pickle wants ${what.slice(0, 200)}, which is not allowed in a weights file (nothing was executed). ` +
+        `Allowed: ${allowed}`,
     );
   }
 

@@ -68,7 +68,7 @@ bool byteCount(const std::vector<int64_t>& shape, size_t elementBytes, uint64_t&
 class Safetensors::Mapping {
 public:
     explicit Mapping(const std::string& path) {
-        const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+        const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe would wait for its writer
         if (file < 0) notFound(path, std::strerror(errno));
         struct stat info{};
         const bool known = ::fstat(file, &info) == 0;
