@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -132,6 +133,7 @@ describe('options and weights', () => {
     ['cuda', { model: 'resnet128', device: 'cuda' }, 'ERR_CUDA_UNAVAILABLE', 'no CUDA'],
     ['a device', { model: 'resnet128', device: 'tpu' }, 'ERR_INVALID_ARGUMENT', '`device`'],
     ['a precision', { model: 'resnet128', precision: 'fp8' }, 'ERR_INVALID_ARGUMENT', '`precision`'],
+    ['maxFaces', { model: 'resnet128', maxFaces: 2 ** 40 }, 'ERR_INVALID_ARGUMENT', 'maxFaces'],
     ['minFaceSize', { model: 'resnet128', minFaceSize: -3 }, 'ERR_INVALID_ARGUMENT', 'minFaceSize'],
     ['missing weights', { model: 'resnet128', weights: '/no/such/file' }, 'ERR_WEIGHTS_NOT_FOUND', '/no/such/file'],
     ['weights of another model', { model: 'resnet128', weights: modelPath('mtcnn') }, 'ERR_WEIGHTS_MISMATCH', 'mtcnn'],
@@ -166,6 +168,31 @@ describe('the memory of a decoded picture', () => {
     const pixels = await decode(large);
     expect(await recognizer.faces(pixels, { minFaceSize: 400 })).toEqual([]);
     expect(pixels.data).toHaveLength(3000 * 2000 * 3);
+    await intact();
+  });
+});
+
+describe('warmUp', () => {
+  it('leaves nothing for the first photo to load', () => {
+    const script = `
+      const { FaceRecognizer } = require('faiss-vision/face');
+      const loaded = () => [...Object.keys(require.cache), ...process.report.getReport().sharedObjects].sort();
+      (async () => {
+        const recognizer = await FaceRecognizer.load({ model: 'resnet128' });
+        await recognizer.warmUp();
+        const before = loaded();
+        await recognizer.faces(process.argv[1]);
+        console.log(JSON.stringify(loaded().filter((each) => !before.includes(each))));
+      })();`;
+    expect(JSON.parse(execFileSync(process.execPath, ['-e', script, ada], { encoding: 'utf8' }))).toEqual([]);
+  });
+
+  it('takes two pictures', async () => {
+    await recognizer.warmUp([ada, { data: new Uint8Array(3), width: 1, height: 1, channels: 3 }]);
+    for (const images of [null, 5, 'ab', [], [ada], [ada, ada, ada], [5, ada]]) {
+      await expect(recognizer.warmUp(images as never)).rejects.toThrowError(error('ERR_INVALID_ARGUMENT', 'images'));
+    }
+    await expect(recognizer.warmUp([ada, '/no/such/file'])).rejects.toThrowError(error('ERR_IMAGE_NOT_FOUND', 'images[1]'));
     await intact();
   });
 });

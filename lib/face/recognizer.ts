@@ -87,6 +87,12 @@ function shrinkFor(minFaceSize = 0): number {
   return [9, 5, 3].find((shrink) => minFaceSize / shrink >= KEPT_FACE) ?? 1;
 }
 
+/** A grey picture as a file. */
+function madePicture(): Promise<Buffer> {
+  const sharp = require('sharp') as typeof import('sharp');
+  return sharp({ create: { width: 640, height: 480, channels: 3, background: '#808080' } }).jpeg().toBuffer();
+}
+
 function checkMinFaceSize(size: unknown): void {
   if (size === undefined || (typeof size === 'number' && size >= 6 && size <= 1e6)) return;
   throw invalid('minFaceSize', 'a number of pixels from 6 to 1000000', size);
@@ -190,16 +196,17 @@ export class FaceRecognizer {
   }
 
   /**
-   * Runs both networks once more, as `load` did with a made picture, so that memory fits pictures of this size.
-   * @param images two pictures like those to come; without, made ones
+   * Decodes two pictures and runs both networks on them, so that the first photo is as fast as the tenth. `load` has run the
+   * networks once, on a made picture; the decoder of picture files is loaded here, or with the first file.
+   * @param images two pictures like those to come, so that memory fits their size; without, made ones
+   * @throws as `faces`
    */
   async warmUp(images?: readonly [ImageInput, ImageInput]): Promise<void> {
+    if (images !== undefined && !(Array.isArray(images) && images.length === 2)) throw invalid('images', 'two pictures', images);
     return this.#calls.run(async () => {
-      if (images === undefined) {
-        const grey = { data: new Uint8Array(640 * 480 * 3).fill(128), width: 640, height: 480, channels: 3 };
-        return this.#native.warmUp(grey, grey);
-      }
-      return this.#native.warmUp(await decode(images[0], 'images[0]'), await decode(images[1], 'images[1]'));
+      const made = images === undefined ? await madePicture() : undefined;
+      const [first, second] = images ?? [made!, made!];
+      return this.#native.warmUp(await decode(first, 'images[0]'), await decode(second, 'images[1]'));
     });
   }
 
