@@ -133,6 +133,18 @@ describe('detect', () => {
     expect(JSON.parse(absolute.stdout)[0].photo).toBe(join(folder, 'obama2.jpg'));
   });
 
+  it('spells out what a name would do to lines and terminals', async () => {
+    const name = 'two\nlines \x1b[31m.jpg';
+    cpSync(photo('biden.jpg'), join(folder, name));
+    const { code, stdout, stderr } = await run('detect', name, '--draw', 'drawn-odd/', 'no\nfile.jpg');
+    expect(code).toBe(3);
+    expect(stdout).toMatch(/^ .*\n {2}two\\nlines \\x1b\[31m\.jpg +1 of 1 .*\n {2}drew drawn-odd\/two\\nlines \\x1b\[31m\.png\n$/);
+    expect(stderr).toMatch(/^faiss-vision: ERR_IMAGE_NOT_FOUND: [^\x1b]*\n$/);
+    const json = await run('detect', name, '--json');
+    expect(JSON.parse(json.stdout)[0].photo).toBe(name);
+    rmSync(join(folder, name));
+  });
+
   it('--json has every photo and every face, and the largest alone where asked for', async () => {
     expect(inPhoto('obama.jpg').length).toBeGreaterThan(1);
     for (const [option, count] of [[[], Infinity], [['--largest'], 1], [['--max-faces', '1'], 1]] as const) {
@@ -262,9 +274,17 @@ describe('embed', () => {
 
   it('ends with 1 without a face, and with 3 where it cannot write', async () => {
     expect((await run('embed', 'sky.png')).code).toBe(1);
-    const { code, stderr } = await run('embed', 'biden.jpg', '--out', 'no/such/folder.npy');
-    expect(code).toBe(3);
-    expect(stderr).toMatch(/^faiss-vision: ENOENT: .*folder\.npy/);
+    for (const out of ['biden.jpg/features.npy', '/dev/null/none/features.npy']) {
+      const { code, stdout, stderr } = await run('embed', 'biden.jpg', '--out', out);
+      expect([code, stdout]).toEqual([3, '']);
+      expect(stderr).toMatch(/^faiss-vision: (\w+): (?!\1)[^\n]+\n$/);
+    }
+    // Known only at the end: what was found is not lost.
+    mkdirSync(join(folder, 'a-folder.npy'));
+    const late = await run('embed', 'biden.jpg', '--json', '--out', 'a-folder.npy');
+    expect(late.code).toBe(3);
+    expect(JSON.parse(late.stdout)[0].faces).toHaveLength(1);
+    expect(late.stderr).toMatch(/^faiss-vision: EISDIR: illegal/);
   });
 });
 
@@ -382,6 +402,15 @@ describe('evaluate', () => {
     expect(none.stderr).toMatch(/ERR_PAIRS_EMPTY/);
     expect((await run('evaluate', 'none.txt')).stderr).toMatch(/^faiss-vision: ENOENT: .*none\.txt/);
   });
+
+  it('makes the plot\'s folder, and does not lose the figures where it cannot draw', async () => {
+    const made = await run('evaluate', 'people/pairs.txt', '--plot', 'plots/of/today.png');
+    expect([made.code, made.stderr]).toEqual([0, '']);
+    expect(made.stdout).toMatch(/drew plots\/of\/today\.png\n$/);
+    const { code, stdout, stderr } = await run('evaluate', 'people/pairs.txt', '--plot', 'plots');
+    expect([code, stdout]).toEqual([3, made.stdout.replace(/.*\n$/, '')]);
+    expect(stderr).toMatch(/^faiss-vision: EISDIR: /);
+  });
 });
 
 describe('models and convert', () => {
@@ -441,6 +470,15 @@ describe('models and convert', () => {
   it('stops quietly when its reader has seen enough', async () => {
     const { code, stderr } = await execute('sh', ['-c', '"$0" "$1" models | true', process.execPath, main]);
     expect([code, stderr]).toEqual([0, '']);
+  });
+
+  it('goes on where nobody reads its messages, and says that its answer could not be written', async () => {
+    const deaf = 'import os, subprocess, sys\nr, w = os.pipe()\nos.close(r)\nsys.exit(subprocess.run(sys.argv[1:], stderr=w).returncode)';
+    const unread = await execute('python3', ['-c', deaf, process.execPath, main, 'detect', 'broken.jpg', 'biden.jpg']);
+    expect(unread.code).toBe(3);
+    expect(unread.stdout).toContain('biden.jpg   1 of 1');
+    const full = await execute('sh', ['-c', '"$0" "$1" models > /dev/full', process.execPath, main]);
+    expect([full.code, full.stderr]).toEqual([3, 'faiss-vision: ENOSPC: no space left on device, write\n']);
   });
 });
 

@@ -1,5 +1,6 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { FaissVisionError } from '../error';
+import { printable } from './table';
 
 /** Where a command writes: answers to `stdout`, everything else to `stderr`. */
 export interface Io {
@@ -62,7 +63,9 @@ export function numberOf(option: string, text: string | undefined, { from = -Inf
 
 /** Writes an error as every command does: `faiss-vision: CODE: message`. */
 export function complain({ stderr }: Io, { code, message }: { code: string; message: string }): void {
-  stderr.write(`faiss-vision: ${code}: ${message}\n`);
+  // The system's messages begin with their code.
+  const said = message.startsWith(`${code}: `) ? message.slice(code.length + 2) : message;
+  stderr.write(`faiss-vision: ${code}: ${said.split('\n').map(printable).join('\n')}\n`);
 }
 
 /** Whether an error says what went wrong to a person, by a code of this package or of the system; others are mistakes in the code. */

@@ -2,7 +2,7 @@ import { type Command, exitCode, parse } from './command';
 import { expandPhotos, lookAtPhotos } from './photos';
 import { drawPicture, drawUsage, picturePaths } from './pictures';
 import { CommandRecognizer, boxText, choiceOptions, choiceUsage, faceJson, maxFacesOf, recognizerOptions, recognizerUsage } from './recognizer';
-import { table } from './table';
+import { printable, table } from './table';
 
 export const detect: Command = {
   name: 'detect',
@@ -51,7 +51,7 @@ Exit code 0 where a face was found, 1 where none was, 3 where a photo could not 
         return value.faces.map(({ box, score }, i) => [photo, `${i + 1} of ${value.faces.length}`, boxText(box), score.toFixed(4)]);
       });
       if (rows.length > 0) io.stdout.write(table(['Photo', 'Face', 'Box', '>Score'], rows));
-      for (const { value } of outcomes) if (value?.picture) io.stdout.write(`  drew ${value.picture}\n`);
+      for (const { value } of outcomes) if (value?.picture) io.stdout.write(`  drew ${printable(value.picture)}\n`);
     }
     if (outcomes.some(({ error }) => error)) return exitCode.failed;
     return outcomes.some(({ value }) => value && value.faces.length > 0) ? exitCode.yes : exitCode.no;

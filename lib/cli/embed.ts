@@ -1,9 +1,10 @@
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { type Command, UsageError, exitCode, parse } from './command';
 import { encodeNpy } from './npy';
 import { expandPhotos, lookAtPhotos } from './photos';
 import { CommandRecognizer, boxText, choiceOptions, choiceUsage, faceJson, maxFacesOf, recognizerOptions, recognizerUsage } from './recognizer';
-import { count, table } from './table';
+import { count, printable, table } from './table';
 
 export const embed: Command = {
   name: 'embed',
@@ -30,6 +31,7 @@ Exit code 0 where a face was found, 1 where none was, 3 where a photo could not 
     if (out !== undefined && !/\.(npy|json)$/.test(out)) throw new UsageError(`--out must end in .npy or .json, got ${JSON.stringify(out)}`);
     const maxFaces = maxFacesOf(values);
     const photos = await expandPhotos(positionals);
+    if (out !== undefined) await mkdir(dirname(out), { recursive: true }); // before the work, not after it
     const recognizer = await CommandRecognizer.load(values, maxFaces);
     const outcomes = await lookAtPhotos(photos, io, (photo) => recognizer.faces(photo));
     await recognizer.close();
@@ -39,10 +41,6 @@ Exit code 0 where a face was found, 1 where none was, 3 where a photo could not 
       error ? { photo, error } : { photo, faces: value.map((face) => ({ row: row++, ...faceJson(face, true) })) },
     );
     const faces = outcomes.flatMap(({ photo, value }) => (value ?? []).map((face) => ({ photo, ...face })));
-    if (out !== undefined) {
-      const features = faces.map((face) => face.features);
-      await writeFile(out, out.endsWith('.npy') ? encodeNpy(features, recognizer.dimension) : `${JSON.stringify(answers)}\n`);
-    }
     if (values.json) io.stdout.write(`${JSON.stringify(answers)}\n`);
     else if (faces.length > 0) {
       const rows = faces.map(({ photo, box, score, features }, i) => [
@@ -54,7 +52,11 @@ Exit code 0 where a face was found, 1 where none was, 3 where a photo could not 
       ]);
       io.stdout.write(table(['>Row', 'Photo', 'Box', '>Score', `${recognizer.dimension} features`], rows));
     }
-    if (!values.json && out !== undefined) io.stdout.write(`  wrote ${out} (${count(faces.length, 'face')})\n`);
+    if (out !== undefined) {
+      const features = faces.map((face) => face.features);
+      await writeFile(out, out.endsWith('.npy') ? encodeNpy(features, recognizer.dimension) : `${JSON.stringify(answers)}\n`);
+      if (!values.json) io.stdout.write(`  wrote ${printable(out)} (${count(faces.length, 'face')})\n`);
+    }
     if (outcomes.some(({ error }) => error)) return exitCode.failed;
     return faces.length > 0 ? exitCode.yes : exitCode.no;
   },

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import {
   type Comparison,
@@ -18,7 +18,7 @@ import { type Command, type Io, UsageError, complain, exitCode, parse } from './
 import { lookAtPhotos } from './photos';
 import { CommandRecognizer, recognizerOptions, recognizerUsage } from './recognizer';
 import { plotRoc } from './roc-plot';
-import { count, table } from './table';
+import { count, printable, table } from './table';
 
 const FALSE_ACCEPTS = [0, 1e-4, 1e-3, 1e-2, 1e-1];
 
@@ -46,6 +46,7 @@ Exit code 0, or 3 where a photo is missing or cannot be read.`,
     const [list] = positionals;
     if (list === undefined || positionals.length !== 1) throw new UsageError(`evaluate takes one list of pairs, got ${positionals.length}`);
     const folds = parsePairs(await readFile(list, 'utf8'), list);
+    if (values.plot !== undefined) await mkdir(dirname(values.plot), { recursive: true }); // before the work, not after it
     const recognizer = await CommandRecognizer.load(values, 1);
     const photos = await features(folds.flat(), values.photos ?? dirname(list), recognizer, io);
     await recognizer.close();
@@ -56,15 +57,15 @@ Exit code 0, or 3 where a photo is missing or cannot be read.`,
     for (const photo of photos.leftOut.withoutFace) complain(io, { code: 'ERR_NO_FACE', message: `no face was found in "${path(photo)}"` });
     const compared = folds.map((pairs) => compare(pairs, photos.features, recognizer));
     const result = { model, metric, ...figures(folds, compared, recognizer), leftOut: photos.leftOut };
+    io.stdout.write(values.json ? `${JSON.stringify(result)}\n` : report(result));
     if (values.plot !== undefined) {
       const title = `${model}: ${count(result.pairs.compared, 'pair')}`;
       const subtitle = result.accuracy === null ? '' : `accuracy ${result.accuracy.toFixed(4)}`;
       const point = sharesAt(compared.flat(), threshold, metric);
       const marked = { point, label: `the model's threshold, ${Number(threshold.toFixed(4))}` };
       await writeFile(values.plot, await plotRoc(result.roc, { title, subtitle, different: result.pairs.different, marked }));
+      if (!values.json) io.stdout.write(`  drew ${printable(values.plot)}\n`);
     }
-    if (values.json) io.stdout.write(`${JSON.stringify(result)}\n`);
-    else io.stdout.write(report(result) + (values.plot === undefined ? '' : `  drew ${values.plot}\n`));
     return photos.leftOut.missing.length + photos.leftOut.unreadable.length > 0 ? exitCode.failed : exitCode.yes;
   },
 };
@@ -169,6 +170,7 @@ function report(result: ReturnType<typeof figures> & { model: string; metric: Co
     ['without a face', leftOut.withoutFace],
   ];
   const named = notes.filter(([, photos]) => photos.length > 0);
-  if (named.length > 0) tables.push(named.map(([what, photos]) => `  ${count(photos.length, 'photo')} ${what}: ${photos.join(', ')}\n`).join(''));
+  const lineOf = ([what, photos]: [string, string[]]) => `  ${count(photos.length, 'photo')} ${what}: ${printable(photos.join(', '))}\n`;
+  if (named.length > 0) tables.push(named.map(lineOf).join(''));
   return [summary, ...tables].join('\n');
 }

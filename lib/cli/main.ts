@@ -79,10 +79,12 @@ export async function main(args: string[], io: Io): Promise<number> {
 }
 
 if (require.main === module) {
-  // A reader that has seen enough, such as head, is no failure.
+  // A reader that has seen enough, such as head, is no failure. Messages that nobody takes hold nothing up.
+  process.stderr.on('error', () => {});
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(exitCode.yes);
-    throw error;
+    complain(process, { code: error.code ?? error.name, message: error.message });
+    process.exit(exitCode.failed);
   });
   void main(process.argv.slice(2), process).then(
     (code) => {

@@ -1,5 +1,11 @@
+/** A text with its control characters spelled out: a file's name must neither break a line nor steer the terminal. */
+export function printable(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (each) => (each === '\n' ? '\\n' : `\\x${each.charCodeAt(0).toString(16).padStart(2, '0')}`));
+}
+
 /** Lines of a table, two spaces in. Columns whose name begins with `>` are flush right. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function table(head: readonly string[], given: readonly (readonly string[])[]): string {
+  const rows = given.map((row) => row.map(printable));
   const names = head.map((name) => name.replace(/^>/, ''));
   const widths = names.map((name, i) => Math.max(name.length, ...rows.map((row) => row[i]!.length)));
   const line = (row: readonly string[]) =>
