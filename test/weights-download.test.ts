@@ -11,6 +11,7 @@ import { download } from '../lib/models/download';
 import { RELEASED_WEIGHTS, releasedPath } from '../lib/models/released';
 import { decodeSafetensors } from '../lib/models/safetensors';
 import { type WeightsProgress, fetchWeights } from '../lib/models/weights';
+import { npy, writeParts } from './support/weights-files';
 
 // The pauses between tries are for networks; here they would only add up.
 vi.mock(import('node:timers/promises'), async (importOriginal) => {
@@ -302,6 +303,14 @@ describe('fetchWeights', () => {
     writeFileSync(published(), pt);
     expect(existsSync(await fetchWeights(vggface2!))).toBe(true);
     expect(JSON.parse(readFileSync(`${published()}.json`, 'utf8'))).toMatchObject({ sha256: sha256(pt) });
+  });
+
+  test("refuses FCRN's weights, which it could convert", async () => {
+    const from = join(folder, 'fcrn.npy');
+    writeParts(from, npy([{ name: 'conv1/biases', shape: [1], data: new Uint8Array(4) }]));
+    const error = await failure(fetchWeights(vggface2!, { from }));
+    expect(error).toMatchObject({ code: 'ERR_WEIGHTS_MISMATCH', message: `${from}: weights of fcrn, expected facenet's` });
+    expect(existsSync(releasedPath(vggface2!))).toBe(false);
   });
 
   test('without a server says what is wanted, from where, and what to do', async () => {

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FaissVisionError } from '../error';
 import { modelPath, modelsFolder } from '../models/cache';
-import { convertWeights } from '../models/convert-weights';
+import { convertFacenet } from '../models/convert-weights';
 import { type Fingerprint, fingerprint, isMissing } from '../models/files';
 import { withFolderLock } from '../models/lock';
 import { RELEASED_WEIGHTS, releasedPath, releasedUrl } from '../models/released';
@@ -32,7 +32,7 @@ async function converted(file: string): Promise<string> {
   const folder = join(modelsFolder(), 'converted');
   const path = join(folder, `${sha256}.safetensors`);
   // The lock also takes away what a conversion that was killed left there.
-  if (!existsSync(path)) await withFolderLock(folder, () => {}, async () => void (existsSync(path) || (await convertWeights(file, path))));
+  if (!existsSync(path)) await withFolderLock(folder, () => {}, async () => void (existsSync(path) || (await convertFacenet(file, path))));
   return path;
 }
 
@@ -51,7 +51,7 @@ async function contentOf(file: string): Promise<Fingerprint> {
 
 /**
  * The safetensors file that `weights` means for a model.
- * @throws ERR_WEIGHTS_NOT_FOUND for official weights that nobody has fetched yet, and what `convertWeights` throws
+ * @throws ERR_WEIGHTS_NOT_FOUND for official weights that nobody has fetched yet, and what `convertFacenet` throws
  * @internal
  */
 export async function weightsPath(model: string, weights: string | undefined): Promise<string> {

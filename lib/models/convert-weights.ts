@@ -49,13 +49,27 @@ const KNOWN =
  * @throws ERR_WEIGHTS_NOT_FOUND, ERR_WEIGHTS_FORMAT for what is none of these, ERR_WEIGHTS_CORRUPT (for numbers that are not
  * finite, too), ERR_WEIGHTS_UNSAFE, ERR_WEIGHTS_MISMATCH for another network, with the first variable that is missing, ERR_ARCHIVE_CORRUPT
  */
-export async function convertWeights(input: string, output: string, onProgress: OnConvert = () => {}): Promise<ConvertedWeights> {
+export async function convertWeights(input: string, output: string, onProgress?: OnConvert): Promise<ConvertedWeights> {
   for (const [name, value] of [['input', input], ['output', output]] as const) {
     if (typeof value !== 'string' || value === '') {
       throw new FaissVisionError('ERR_INVALID_ARGUMENT', `\`${name}\` must be a path, got ${String(value)}`);
     }
   }
-  const { model, tensors, metadata } = await open(input);
+  return write(await open(input), input, output, onProgress);
+}
+
+/**
+ * The same for what has to be FaceNet's.
+ * @throws as `convertWeights`, and ERR_WEIGHTS_MISMATCH for FCRN's weights
+ * @internal
+ */
+export async function convertFacenet(input: string, output: string): Promise<void> {
+  const source = await open(input);
+  if (source.model !== 'facenet') throw new FaissVisionError('ERR_WEIGHTS_MISMATCH', `${input}: weights of ${source.model}, expected facenet's`);
+  await write(source, input, output);
+}
+
+async function write({ model, tensors, metadata }: Source, input: string, output: string, onProgress: OnConvert = () => {}): Promise<ConvertedWeights> {
   const variables = model === 'fcrn' ? fcrnVariables() : facenetVariables();
   for (const variable of variables) requireVariable(tensors, variable, model, input);
   const streamed = variables.map(({ name, shape }) => {

@@ -2,7 +2,7 @@ import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
 import { FaissVisionError } from '../error';
 import { modelsFolder } from './cache';
-import { convertWeights } from './convert-weights';
+import { convertFacenet } from './convert-weights';
 import { download } from './download';
 import { type Fingerprint, difference, fingerprint, isMissing, writeAtomically } from './files';
 import { withFolderLock } from './lock';
@@ -41,7 +41,7 @@ const NOTE =
  * @param from a file that is already here, in place of the download; it stays where it is
  * @returns path of the converted weights
  * @throws ERR_MODEL_DOWNLOAD saying which file is wanted, from where, and where to put it; ERR_MODEL_CHECKSUM;
- *   ERR_MODEL_LOCKED; what `convertWeights` throws
+ *   ERR_MODEL_LOCKED; what `convertFacenet` throws
  */
 export async function fetchWeights(weights: ReleasedWeights, { from, onProgress = () => {} }: {
   from?: string | undefined;
@@ -54,7 +54,7 @@ export async function fetchWeights(weights: ReleasedWeights, { from, onProgress 
     const came = from === undefined && (await ensureFile(weights, file, onProgress));
     onProgress({ step: 'convert', file });
     try {
-      await convertWeights(file, output);
+      await convertFacenet(file, output);
     } catch (error) {
       // What was put here by hand is not this project's to remove.
       if (came) await fs.rm(file, { force: true });
