@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -33,6 +33,24 @@ describe('folders', () => {
     expect(modelPath('mtcnn')).toBe('/b/weights/mtcnn.safetensors');
     expect(modelPath('resnet128')).toBe('/b/weights/resnet128.safetensors');
     expect(photosFolder()).toBe('/a/cache/photos');
+  });
+
+  test('a folder of FAISS_VISION_MODELS with other weights alone leaves those of the package', () => {
+    const root = mkdtempSync(join(tmpdir(), 'models-package-'));
+    const [own, packed] = [join(root, 'own'), join(root, 'packages/@faiss-vision/models')];
+    for (const folder of [own, packed]) mkdirSync(folder, { recursive: true });
+    const names = ['mtcnn', 'resnet128'];
+    for (const name of names) writeFileSync(join(packed, `${name}.safetensors`), '');
+    writeFileSync(join(own, 'resnet128.safetensors'), '');
+    const script = `const [cache, ...names] = process.argv.slice(1); console.log(JSON.stringify(names.map(require(cache).modelPath)))`;
+    const paths = (models: string) => {
+      const env = { ...process.env, NODE_PATH: join(root, 'packages'), FAISS_VISION_MODELS: models };
+      const cache = join(__dirname, '../dist/models/cache.js');
+      return JSON.parse(execFileSync(process.execPath, ['-e', script, cache, ...names], { env, encoding: 'utf8' }));
+    };
+    expect(paths(own)).toEqual([join(packed, 'mtcnn.safetensors'), join(own, 'resnet128.safetensors')]);
+    expect(paths('')).toEqual(names.map((name) => join(packed, `${name}.safetensors`)));
+    rmSync(root, { recursive: true });
   });
 });
 

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { companionFile } from '../native';
@@ -28,11 +29,12 @@ export function downloadsFolder(): string {
 }
 
 /**
- * Path of a model's converted weights: in FAISS_VISION_MODELS where that is set, else in the package @faiss-vision/models where
- * it is installed, else in the cache. The file need not be there: `ensureModels()` puts it into `modelsFolder()`.
+ * Path of a model's converted weights: in FAISS_VISION_MODELS where it is there, else in the package @faiss-vision/models where
+ * that is installed, else in `modelsFolder()`, where the file need not be: `ensureModels()` puts it there.
  */
 export function modelPath(model: 'mtcnn' | 'resnet128'): string {
   const file = `${model}.safetensors`;
-  const packed = process.env.FAISS_VISION_MODELS ? undefined : companionFile('models', file);
-  return packed ?? path.join(modelsFolder(), file);
+  const own = path.join(modelsFolder(), file);
+  if (process.env.FAISS_VISION_MODELS && existsSync(own)) return own;
+  return companionFile('models', file) ?? own;
 }
