@@ -50,6 +50,23 @@ describe('FaceNet against facenet-pytorch 2.6.0', () => {
     names.forEach((name, n) => golden(name).forEach((value, i) => expect(Math.abs(features[n * 512 + i]! - value)).toBeLessThan(1e-5)));
   });
 
+  it("gives torch's numbers with other weights, for other chips", async () => {
+    const other = await seededFacenet('other ');
+    const flat = [0, 255].map((value) => new Uint8Array(160 * 160 * 3).fill(value));
+    const chips = Buffer.concat([seededImage('other-a', 160, 160), ...flat, seededImage('other-b', 160, 160)]);
+    const [ours, torchs] = await Promise.all(
+      (['cpu', 'torch'] as const).map(async (device) => {
+        const each = await FaceRecognizer.load({ model: 'facenet', weights: other.file, device: device as 'cpu' });
+        const features = await each.embed(chips);
+        await each.close();
+        return features;
+      }),
+    );
+    other.remove();
+    ours!.forEach((value, i) => expect(Math.abs(value - torchs![i]!)).toBeLessThan(1e-5));
+    expect(Math.abs(cosine(ours!.subarray(0, 512), (await recognizer.embed(chips)).subarray(0, 512)))).toBeLessThan(0.5);
+  });
+
   it('keeps features within 1e-3 of a cosine in bf16', async (context) => {
     let coarse: FaceRecognizer;
     try {
