@@ -9,7 +9,7 @@ import { isMissing } from './files';
 import { isNumpyFile, readNumpyDictionary } from './numpy-file';
 import { streamSafetensors } from './safetensors-stream';
 import { type SourceTensors, toFloat32 } from './source';
-import type { Tensor, TensorMap } from './tensor';
+import type { Tensor } from './tensor';
 import { openTorchFile } from './torch-file';
 import { Zip } from './zip';
 
@@ -106,17 +106,13 @@ async function open(input: string): Promise<Source> {
 
   const file = await read(input);
   const source = sourceOf(input);
-  if (isNumpyFile(file)) return { model: 'fcrn', tensors: lazy(readNumpyDictionary(file, input)), metadata: { source, ...METRES } };
+  if (isNumpyFile(file)) return { model: 'fcrn', tensors: readNumpyDictionary(file, input), metadata: { source, ...METRES } };
   if (Zip.matches(file) || file[0] === 0x80) {
     return { model: 'facenet', tensors: openTorchFile(file, input), metadata: { source } };
   }
   if (isCoreMl(file)) return { model: 'fcrn', tensors: readCoreMl(file, input), metadata: { source, ...ARTICLE } };
   if (file.length === 0) throw new FaissVisionError('ERR_WEIGHTS_CORRUPT', `${input}: the file is empty, expected ${KNOWN}`);
   throw new FaissVisionError('ERR_WEIGHTS_FORMAT', `${input}: its content is of no known format, expected ${KNOWN}`);
-}
-
-function lazy(tensors: TensorMap): SourceTensors {
-  return new Map([...tensors].map(([name, { dtype, shape, data }]) => [name, { dtype, shape, data: () => data }]));
 }
 
 function sourceOf(file: string): string {

@@ -1,6 +1,7 @@
 import { FaissVisionError } from '../error';
 import { Global, Stateful, unpickle } from './pickle';
-import { ELEMENT_SIZE, type ElementType, type Tensor, type TensorMap, elementCount } from './tensor';
+import type { TensorsInMemory } from './source';
+import { ELEMENT_SIZE, type ElementType, elementCount } from './tensor';
 
 const MAGIC = Buffer.from('\x93NUMPY', 'latin1');
 
@@ -50,12 +51,12 @@ export function isNumpyFile(bytes: Uint8Array): boolean {
  * are known.
  *
  * @param name names the file in errors
- * @returns the arrays as `layer/parameter`, in C order, views of `bytes` where they lie that way
+ * @returns the arrays as `layer/parameter`, put in C order when they are asked for, views of `bytes` where they lie that way
  * @throws ERR_WEIGHTS_UNSAFE where the pickle asks for any other name
  * @throws ERR_WEIGHTS_CORRUPT where the file is cut short or damaged
  * @throws ERR_WEIGHTS_FORMAT where it is whole and no such dictionary
  */
-export function readNumpyDictionary(bytes: Uint8Array, name: string): TensorMap {
+export function readNumpyDictionary(bytes: Uint8Array, name: string): TensorsInMemory {
   const corrupt = (what: string) => new FaissVisionError('ERR_WEIGHTS_CORRUPT', `${name}: ${what}`);
   const format = (what: string) =>
     new FaissVisionError('ERR_WEIGHTS_FORMAT', `${name}: ${what}, expected a dictionary of layers as numpy.save writes one`);
@@ -84,7 +85,7 @@ export function readNumpyDictionary(bytes: Uint8Array, name: string): TensorMap 
 
   const dictionary = value instanceof NumpyArray && Array.isArray(value.content) ? (value.content as unknown[])[0] : value;
   if (!(dictionary instanceof Map)) throw format('an array of other objects');
-  const tensors: TensorMap = new Map();
+  const tensors: TensorsInMemory = new Map();
   for (const [layer, parameters] of dictionary as Map<unknown, unknown>) {
     if (typeof layer !== 'string' || !(parameters instanceof Map)) throw format('a dictionary of something else');
     for (const [parameter, numbers] of parameters as Map<unknown, unknown>) {
@@ -96,7 +97,7 @@ export function readNumpyDictionary(bytes: Uint8Array, name: string): TensorMap 
   }
   return tensors;
 
-  function tensorOf({ shape, dtype, fortran, content }: NumpyArray, variable: string): Tensor {
+  function tensorOf({ shape, dtype, fortran, content }: NumpyArray, variable: string) {
     const type = ELEMENT_TYPES[dtype?.code ?? ''];
     if (!type || dtype?.bigEndian) throw format(`${variable} has elements of type ${dtype?.bigEndian ? 'big-endian ' : ''}${dtype?.code}`);
     const size = elementCount(shape) * ELEMENT_SIZE[type];
@@ -104,7 +105,7 @@ export function readNumpyDictionary(bytes: Uint8Array, name: string): TensorMap 
       const got = content instanceof Uint8Array ? `${content.byteLength} bytes` : 'none';
       throw corrupt(`${variable} of shape [${shape.join(', ')}] needs ${size} bytes, got ${got}`);
     }
-    const data = fortran && shape.length > 1 ? fromFortranOrder(content, shape, ELEMENT_SIZE[type]) : content;
+    const data = () => (fortran && shape.length > 1 ? fromFortranOrder(content, shape, ELEMENT_SIZE[type]) : content);
     return { dtype: type, shape, data };
   }
 }

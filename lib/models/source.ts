@@ -10,6 +10,9 @@ export interface SourceTensor {
 
 export type SourceTensors = Map<string, SourceTensor>;
 
+/** Those of a file that is in memory. */
+export type TensorsInMemory = Map<string, Omit<SourceTensor, 'data'> & { data(): Uint8Array }>;
+
 /** The same numbers as little-endian float32. The input's own bytes where that is what they are. */
 export function toFloat32({ dtype, shape, data }: Tensor, name: string): Uint8Array {
   if (dtype === 'F32') return data;

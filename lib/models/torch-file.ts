@@ -1,5 +1,6 @@
 import { FaissVisionError } from '../error';
 import { Global, unpickle } from './pickle';
+import type { TensorsInMemory } from './source';
 import { ELEMENT_SIZE, type ElementType, type TensorMap, elementCount } from './tensor';
 import { Zip } from './zip';
 
@@ -50,7 +51,7 @@ const STORAGE_TYPES: Record<string, ElementType> = {
  * @throws ERR_WEIGHTS_CORRUPT or ERR_ARCHIVE_CORRUPT where it is cut short or damaged, as `data()` of a tensor does too
  * @throws ERR_WEIGHTS_FORMAT where it is whole and no state dict
  */
-export function openTorchFile(bytes: Uint8Array, name: string): TorchTensors {
+export function openTorchFile(bytes: Uint8Array, name: string): TensorsInMemory {
   const file = new TorchFile(name);
   return Zip.matches(bytes) ? file.openZip(bytes) : file.openLegacy(bytes);
 }
@@ -59,8 +60,6 @@ export function openTorchFile(bytes: Uint8Array, name: string): TorchTensors {
 export function readTorchFile(bytes: Uint8Array, name: string): TensorMap {
   return new Map([...openTorchFile(bytes, name)].map(([key, { dtype, shape, data }]) => [key, { dtype, shape, data: data() }]));
 }
-
-type TorchTensors = Map<string, { dtype: ElementType; shape: readonly number[]; data(): Uint8Array }>;
 
 class TorchFile {
   readonly #name: string;
@@ -78,7 +77,7 @@ class TorchFile {
   }
 
   /** The zip format: `<root>/data.pkl` and one entry `<root>/data/<key>` for each storage. */
-  openZip(bytes: Uint8Array): TorchTensors {
+  openZip(bytes: Uint8Array): TensorsInMemory {
     const zip = new Zip(bytes, this.#name);
     const pickle = zip.names.find((entry) => /^[^/]+\/data\.pkl$/.test(entry));
     if (!pickle) this.#format('a zip archive without a data.pkl, so it was not written by torch.save');
@@ -88,7 +87,7 @@ class TorchFile {
   }
 
   /** The older format: five pickles (magic, protocol, system, state dict, storage keys), then the storages one by one. */
-  openLegacy(bytes: Uint8Array): TorchTensors {
+  openLegacy(bytes: Uint8Array): TensorsInMemory {
     const magic = this.#unpickle(bytes, 0);
     if (magic.value !== LEGACY_MAGIC) this.#format(`${describe(magic.value)} where torch.save writes its magic number`);
     const protocol = this.#unpickle(bytes, magic.end);
@@ -129,7 +128,7 @@ class TorchFile {
     return offsets;
   }
 
-  #tensors(stateDict: unknown, bytesOf: (storage: Storage) => Uint8Array): TorchTensors {
+  #tensors(stateDict: unknown, bytesOf: (storage: Storage) => Uint8Array): TensorsInMemory {
     // Tensors that are views of one storage need not inflate and check it each.
     let last: { key: string; bytes: Uint8Array } | undefined;
     const bytes = (storage: Storage) => {
