@@ -1,6 +1,7 @@
 #include "vision/kernels.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "vision/vectors.h"
 #include "vision/winograd.h"
@@ -196,11 +197,57 @@ ALWAYS_INLINE void winogradOutAll(const WinogradOut& tile) {
     }
 }
 
-/// sums[i] += Rows rows of bytes, or = for the first ones.
-template <int Lanes, int Rows, class Sum>
-ALWAYS_INLINE void addRows(const uint8_t* pixels, ptrdiff_t stride, int count, bool first, Sum* sums) {
+/// sums[i] += Rows rows of bytes, or = for the first ones: byte by byte, since behind the last pixel there may be nothing to read.
+template <int Rows, class Sum>
+ALWAYS_INLINE void addBytes(const uint8_t* pixels, ptrdiff_t stride, int count, bool first, Sum* sums) {
+    for (int i = 0; i < count; i++) {
+        Sum sum = first ? Sum(0) : sums[i];
+        for (int y = 0; y < Rows; y++) sum = Sum(sum + pixels[y * stride + i]);
+        sums[i] = sum;
+    }
+}
+
+/// The numbers of the first halves of two vectors in turn, or of the second halves.
+template <class V, int... I>
+ALWAYS_INLINE V inTurn(const V& a, const V& b, int half, std::integer_sequence<int, I...>) {
+    constexpr int kLanes = sizeof...(I);
+#ifdef __clang__
+    return half == 0 ? __builtin_shufflevector(a, b, (I / 2 + I % 2 * kLanes)...)
+                     : __builtin_shufflevector(a, b, ((I + kLanes) / 2 + I % 2 * kLanes)...);
+#else
+    return half == 0 ? __builtin_shuffle(a, b, V{(I / 2 + I % 2 * kLanes)...}) : __builtin_shuffle(a, b, V{((I + kLanes) / 2 + I % 2 * kLanes)...});
+#endif
+}
+
+// Bytes are widened by taking those at even and at odd places apart: of __builtin_convertvector GCC makes several times the instructions.
+template <int Lanes, int Rows>
+ALWAYS_INLINE void addRows(const uint8_t* pixels, ptrdiff_t stride, int count, bool first, uint16_t* sums) {
+    using Bytes = typename VectorOf<uint8_t, 2 * Lanes>::type;
+    using V = typename VectorOf<uint16_t, Lanes>::type;
+    constexpr auto kLanes = std::make_integer_sequence<int, Lanes>();
+    const int whole = count / (2 * Lanes) * (2 * Lanes);
+    for (int i = 0; i < whole; i += 2 * Lanes) {
+        V even = {}, odd = {};
+#pragma GCC unroll 4
+        for (int y = 0; y < Rows; y++) {
+            const V both = reinterpret_cast<V>(load<Bytes>(pixels + y * stride + i));
+            even += both & 0xff;
+            odd += both >> 8;
+        }
+        V low = inTurn(even, odd, 0, kLanes), high = inTurn(even, odd, 1, kLanes);
+        if (!first) low += load<V>(sums + i), high += load<V>(sums + i + Lanes);
+        *reinterpret_cast<V*>(sums + i) = low;
+        *reinterpret_cast<V*>(sums + i + Lanes) = high;
+    }
+    if constexpr (Lanes > 8) return addRows<Lanes / 2, Rows>(pixels + whole, stride, count - whole, first, sums + whole);
+    else addBytes<Rows>(pixels + whole, stride, count - whole, first, sums + whole);
+}
+
+/// For windows of more rows than 16 bits can sum, which only the smallest levels of very large pictures have.
+template <int Lanes, int Rows>
+ALWAYS_INLINE void addRows(const uint8_t* pixels, ptrdiff_t stride, int count, bool first, uint32_t* sums) {
     using Bytes = typename VectorOf<uint8_t, Lanes>::type;
-    using Sums = typename VectorOf<Sum, Lanes>::type;
+    using Sums = typename VectorOf<uint32_t, Lanes>::type;
     const int whole = count / Lanes * Lanes;
     for (int i = 0; i < whole; i += Lanes) {
         Sums sum = first ? Sums{} : load<Sums>(sums + i);
@@ -208,12 +255,7 @@ ALWAYS_INLINE void addRows(const uint8_t* pixels, ptrdiff_t stride, int count, b
         for (int y = 0; y < Rows; y++) sum += __builtin_convertvector(load<Bytes>(pixels + y * stride + i), Sums);
         *reinterpret_cast<Sums*>(sums + i) = sum;
     }
-    if constexpr (Lanes > 4) return addRows<Lanes / 2, Rows>(pixels + whole, stride, count - whole, first, sums + whole);
-    for (int i = whole; i < count; i++) { // byte by byte: behind the last pixel there may be nothing to read
-        Sum sum = first ? Sum(0) : sums[i];
-        for (int y = 0; y < Rows; y++) sum = Sum(sum + pixels[y * stride + i]);
-        sums[i] = sum;
-    }
+    addBytes<Rows>(pixels + whole, stride, count - whole, first, sums + whole);
 }
 
 template <int Lanes, class Sum>
@@ -229,10 +271,16 @@ ALWAYS_INLINE void sumRows(const AreaRow& row, Sum* sums) {
     }
 }
 
+/// Four sums, of eight that can be read.
+ALWAYS_INLINE VectorOf<int32_t, 4>::type four(const uint16_t* sums) {
+    using V = VectorOf<uint16_t, 8>::type;
+    return reinterpret_cast<VectorOf<int32_t, 4>::type>(inTurn(load<V>(sums), V{}, 0, std::make_integer_sequence<int, 8>()));
+}
+ALWAYS_INLINE VectorOf<int32_t, 4>::type four(const uint32_t* sums) { return load<VectorOf<int32_t, 4>::type>(sums); }
+
 /// Windows are `Narrow` columns wide or one more; 0 stands for any number, taken from the row.
 template <int Narrow, class Sum>
 ALWAYS_INLINE void averageColumns(const AreaRow& row, const Sum* sums) {
-    using SourceV = typename VectorOf<Sum, 4>::type;
     using SumV = typename VectorOf<int32_t, 4>::type; // a window has at most 683 x 683 pixels: it fits
     const int narrow = Narrow ? Narrow : row.narrow;
     const float scale = row.scale / float(row.rows);
@@ -241,8 +289,8 @@ ALWAYS_INLINE void averageColumns(const AreaRow& row, const Sum* sums) {
         const Column column = row.columns[x];
         const Sum* in = sums + ptrdiff_t{3} * column.begin;
         // Without a branch on the width, which no processor could foresee.
-        SumV sum = __builtin_convertvector(load<SourceV>(in + 3 * narrow), SumV) & column.lastOne;
-        for (int i = 0; i < narrow; i++) sum += __builtin_convertvector(load<SourceV>(in + 3 * i), SumV);
+        SumV sum = four(in + 3 * narrow) & column.lastOne;
+        for (int i = 0; i < narrow; i++) sum += four(in + 3 * i);
         // The fourth lane is the next pixel's: the next store overwrites it.
         at<Floats<4>>(out) = __builtin_convertvector(sum, Floats<4>) * (column.weight * scale) + row.offset;
     }
