@@ -28,7 +28,7 @@ import { copyAll, exportTo, importFrom, type ImportOptions, type TransferOptions
 import type { GalleryFace, ListedPerson, Metadata, MetadataFilter, ModelMark, Person, PersonRef } from './types';
 
 // As many as the recogniser has in memory as pixels, of which it gets these; the rest wait as files.
-const DECODED_AT_ONCE = 16;
+const DECODED_AT_ONCE = 12;
 
 /**
  * People and their faces, kept: in one SQLite file, or on a Milvus server. What a call has resolved for survives whatever happens to
