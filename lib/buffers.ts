@@ -1,5 +1,5 @@
 import { types } from 'node:util';
-import { markAsUntransferable } from 'node:worker_threads';
+import { isMainThread, markAsUntransferable } from 'node:worker_threads';
 
 /** Up to this size the addons copy an array at once, which is cheaper than holding on to it (native/addon/arguments.h). */
 const COPIED_BYTES = 64 * 1024;
@@ -19,10 +19,19 @@ const markHolds = (() => {
 })();
 
 /**
+ * The same bytes where nobody frees them while they are held. What a worker thread has of another addon's memory, as sharp's pictures
+ * are, Node frees when the thread is ended, before anything that waits for work under way; so there a Buffer, which may be such, is copied.
+ */
+export function lasting<T>(bytes: T): T | Uint8Array {
+  return !isMainThread && Buffer.isBuffer(bytes) ? new Uint8Array(bytes) : bytes;
+}
+
+/**
  * The same numbers in memory that stays valid while native code reads it on another thread: the array itself, marked
  * untransferable, or a copy where nothing can keep a caller from detaching, shrinking or sharing it.
  */
-export function stable<T>(array: T): T {
+export function stable<T>(given: T): T {
+  const array = lasting(given) as T;
   if (!ArrayBuffer.isView(array) || array.byteLength <= COPIED_BYTES || types.isDataView(array)) return array;
   const buffer = array.buffer as ArrayBufferLike & { resizable?: boolean; growable?: boolean };
   if (markHolds && !types.isSharedArrayBuffer(buffer) && buffer.resizable !== true) {

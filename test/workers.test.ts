@@ -26,6 +26,10 @@ describe('worker threads that are ended with work in flight', () => {
     expect(resident).toHaveLength(200);
     expect(mean(resident.slice(-40)) / mean(resident.slice(20, 60))).toBeLessThan(1.2);
   }, 600_000);
+
+  it('40 that look at photos of files: no crash', async () => {
+    expect(await endWorkers('photo-worker.cjs', 40)).toHaveLength(40);
+  }, 400_000);
 });
 
 describe('a process that ends with work in flight', () => {

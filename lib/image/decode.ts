@@ -1,6 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { types } from 'node:util';
+import { lasting } from '../buffers';
 import { FaissVisionError } from '../error';
 import { checkSize, invalid } from './check';
 import type { ImageInput, Pixels } from './input';
@@ -99,7 +100,8 @@ async function decodeBytes({ bytes, what }: Encoded, name: string, shrink: numbe
     const shrinks = shrink > 1 && SHRINKING.has(header.format) && header.width * header.height >= LARGE;
     const smaller = (size: number) => Math.max(1, Math.round(size / shrink));
     if (shrinks) picture.resize(smaller(upright.width), smaller(upright.height), { fit: 'fill' });
-    const { data, info } = await picture.raw().toBuffer({ resolveWithObject: true });
+    const { data: made, info } = await picture.raw().toBuffer({ resolveWithObject: true });
+    const data = lasting(made);
     const { width, height } = info;
     const channels = info.channels as 3 | 4; // sRGB, with or without opacity
     const buffer = data.buffer as ArrayBuffer; // a small one may be a part of Node's pool

@@ -1,5 +1,5 @@
 import { types } from 'node:util';
-import { stable } from '../buffers';
+import { lasting, stable } from '../buffers';
 import { FaissVisionError } from '../error';
 import { checkSize, invalid } from './check';
 import type { Pixels, RawImage } from './input';
@@ -46,7 +46,8 @@ export function rawPixels(input: RawImage, name = 'image'): Pixels {
 }
 
 /** The same memory as a Uint8Array, or a copy where that memory could shrink or change under a reader. */
-function unmoving(data: Uint8Array | Uint8ClampedArray): Uint8Array {
+function unmoving(given: Uint8Array | Uint8ClampedArray): Uint8Array {
+  const data = lasting(given);
   const buffer = data.buffer as ArrayBufferLike & { resizable?: boolean };
   const view = new Uint8Array(buffer, data.byteOffset, data.byteLength);
   return types.isSharedArrayBuffer(buffer) || buffer.resizable ? view.slice() : stable(view);
