@@ -2,7 +2,7 @@ import { visionAddon, type NativeDepthEstimator } from '../addon';
 import { Calls, Places } from '../calls';
 import { networkDevice, type Device } from '../device';
 import { FaissVisionError } from '../error';
-import { decode, type ImageInput } from '../image';
+import { decode, lookAt, type ImageInput } from '../image';
 import { checkMaxPixels, invalid } from '../image/check';
 import { DepthMap, type Near } from './depth-map';
 import { seededWeights } from './seeded';
@@ -109,13 +109,8 @@ export class DepthEstimator {
    * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_EMPTY, ERR_IMAGE_DECODE, ERR_IMAGE_TOO_LARGE, ERR_INVALID_ARGUMENT, ERR_CLOSED
    */
   async estimate(image: ImageInput): Promise<DepthMap> {
-    const look = async (turn: () => Promise<void>) => {
-      const pixels = await decode(image, 'image', { maxPixels: this.#maxPixels, turn });
-      const depths = await this.#native.estimate(pixels);
-      if (pixels.own) visionAddon().detach(pixels.own);
-      return depths;
-    };
-    const values = await this.#calls.run(() => this.#places.hold(look));
+    const how = { maxPixels: this.#maxPixels };
+    const values = await this.#calls.run(() => lookAt(image, how, this.#places, (pixels) => this.#native.estimate(pixels)));
     return new DepthMap(values, { width: this.width, height: this.height, near: this.near, seeded: this.seeded });
   }
 

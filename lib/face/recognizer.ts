@@ -4,7 +4,7 @@ import { Calls, Places } from '../calls';
 import { networkDevice, type Device } from '../device';
 import { DeviceFeatures } from '../device-features';
 import { FaissVisionError } from '../error';
-import { decode, type ImageInput } from '../image';
+import { decode, lookAt, PHOTOS_AT_ONCE, type ImageInput, type Pixels } from '../image';
 import { checkMaxPixels, invalid } from '../image/check';
 import { DEFAULT_WEIGHTS, packagedWeights, weightsPath } from './weights';
 
@@ -74,9 +74,6 @@ export interface Face {
 
 const registered = new Map<string, RegisteredModel>();
 
-// Eight photos are looked at together, and half as many may be decoded meanwhile; the rest wait as files, since pixels take much memory.
-const DECODED_AT_ONCE = 12;
-
 const BOX_NUMBERS = 15; // as native/addon/face_binding.cpp lays them out
 
 /** Pixels that the smallest face keeps in a picture that is shrunk while it is decoded: those of the mean face in resnet128's chip. */
@@ -126,7 +123,7 @@ export class FaceRecognizer {
   readonly maxPixels: number | undefined;
   readonly #native: NativeFaceRecognizer;
   readonly #calls = new Calls('FaceRecognizer');
-  readonly #places = new Places(DECODED_AT_ONCE);
+  readonly #places = new Places(PHOTOS_AT_ONCE);
   readonly #maxFaces: number | undefined;
   readonly #minFaceSize: number | undefined;
 
@@ -220,16 +217,14 @@ export class FaceRecognizer {
     const { maxFaces = this.#maxFaces, minFaceSize = this.#minFaceSize, region } = options;
     checkMaxFaces(maxFaces);
     checkMinFaceSize(minFaceSize);
-    const look = async (turn: () => Promise<void>) => {
-      // A part is given in pixels of the whole picture, and may be small.
-      const pixels = await decode(image, 'image', { maxPixels: this.maxPixels, shrink: region === undefined ? shrinkFor(minFaceSize) : 1, turn });
-      const { shrunk, own } = pixels;
+    // A part is given in pixels of the whole picture, and may be small.
+    const how = { maxPixels: this.maxPixels, shrink: region === undefined ? shrinkFor(minFaceSize) : 1 };
+    const look = async (pixels: Pixels) => {
+      const { shrunk } = pixels;
       const smallest = shrunk && minFaceSize !== undefined ? minFaceSize / Math.max(shrunk.x, shrunk.y) : minFaceSize;
-      const found = await this.#native.faces(pixels, { maxFaces, minFaceSize: smallest, region });
-      if (own) visionAddon().detach(own);
-      return { shrunk, ...found };
+      return { shrunk, ...(await this.#native.faces(pixels, { maxFaces, minFaceSize: smallest, region })) };
     };
-    const { shrunk: { x, y } = { x: 1, y: 1 }, boxes, features } = await this.#calls.run(() => this.#places.hold(look));
+    const { shrunk: { x, y } = { x: 1, y: 1 }, boxes, features } = await this.#calls.run(() => lookAt(image, how, this.#places, look));
     return Array.from({ length: boxes.length / BOX_NUMBERS }, (_, i) => {
       const at = (place: number) => boxes[i * BOX_NUMBERS + place]!;
       return {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Calls, Places } from '../calls';
 import { FaissVisionError } from '../error';
 import type { Face } from '../face';
-import { decode, type ImageInput, type Pixels } from '../image';
+import { decode, PHOTOS_AT_ONCE, type ImageInput, type Pixels } from '../image';
 import { invalid } from '../image/check';
 import { checkCount, checkFeatures, checkFilter, checkId, checkMetadata, checkName, checkRef, checkSignal } from './checks';
 import { openStore } from './open-store';
@@ -27,9 +27,6 @@ import type { NewFace, Page, Store } from './store';
 import { copyAll, exportTo, importFrom, type ImportOptions, type TransferOptions, type Transferred } from './transfer';
 import type { GalleryFace, ListedPerson, Metadata, MetadataFilter, ModelMark, Person, PersonRef } from './types';
 
-// As many as the recogniser has in memory as pixels, of which it gets these; the rest wait as files.
-const DECODED_AT_ONCE = 12;
-
 /**
  * People and their faces, kept: in one SQLite file, or on a Milvus server. What a call has resolved for survives whatever happens to
  * the process.
@@ -38,7 +35,7 @@ export class Gallery {
   readonly #store: Store;
   readonly #options: GalleryOptions;
   readonly #calls = new Calls('Gallery');
-  readonly #places = new Places(DECODED_AT_ONCE);
+  readonly #places = new Places(PHOTOS_AT_ONCE);
 
   private constructor(store: Store, options: GalleryOptions) {
     this.#store = store;

@@ -15,7 +15,7 @@ interface Encoded {
 }
 
 /** How a picture is to be decoded. */
-interface Decoding {
+export interface Decoding {
   maxPixels?: number | undefined;
   shrink?: number;
   turn?: () => Promise<void>;
