@@ -109,6 +109,7 @@ export class Service {
       onFailure: (rule, event, error) => log.error({ err: error, rule, event: event.id }, 'an action could not be written down'),
     });
     this.#recorder = new Recorder({
+      db,
       events: this.#events,
       outbox: this.#outbox,
       rules: this.#rules,
@@ -172,6 +173,7 @@ export class Service {
     this.#stopping = true;
     for (const timer of this.#timers) clearInterval(timer);
     await Promise.all([...this.#cameras.values()].map((camera) => camera.close()));
+    await this.#recorder.close();
     await this.#app?.close();
     await this.#rules.close();
     await this.#outbox.close();
