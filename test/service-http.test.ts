@@ -9,6 +9,7 @@ import { deflateSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { checkListening } from '../packages/service/dist/http/auth.js';
 import { addToken, removeToken } from '../packages/service/dist/index.js';
+import { openDatabase } from '../packages/service/dist/store/database.js';
 import type { Tokens } from '../packages/service/dist/store/tokens.js';
 import { freePort } from './support/broker.js';
 import { findProgram, until } from './support/wait.js';
@@ -355,6 +356,33 @@ describe('hostile requests are refused, and the service lives', () => {
     expect(answers).toEqual([...Array(20).fill(401), ...Array(5).fill(429)]);
     // From here on nobody at this address is heard, until the minute is over.
     expect((await service.call('GET', '/v1/cameras', undefined, bearer('read'))).status).toBe(429);
+  });
+});
+
+describe('readiness', () => {
+  it('goes by the database, and not by cameras or the broker', async () => {
+    const away = await freePort();
+    const alone = await new RunningService({ mqtt: { url: `mqtt://127.0.0.1:${away}` }, cameras: [{ id: 'gone', source: `http://127.0.0.1:${away}/` }] }).start();
+    const other = openDatabase(join(alone.folder, 'data/service.db'));
+    try {
+      const ready = async () => {
+        const { status, body } = await alone.call('GET', '/v1/ready');
+        return [status, body.ready, body.checks];
+      };
+      const good = [200, true, { database: { ok: true }, models: { ok: true } }];
+      await until('the camera is lost, and told of', async () => (await alone.events()).some(({ type }) => type === 'camera-lost'));
+      expect(await ready()).toEqual(good);
+      other.exec('BEGIN IMMEDIATE');
+      await until('it is not ready', async () => (await alone.call('GET', '/v1/ready')).status === 503);
+      expect(await ready()).toEqual([503, false, { database: { ok: false, detail: 'it cannot be written: database is locked' }, models: { ok: true } }]);
+      expect((await alone.call('GET', '/v1/health')).status).toBe(200);
+      other.exec('COMMIT');
+      await until('it is ready again', async () => (await alone.call('GET', '/v1/ready')).status === 200);
+      expect(await ready()).toEqual(good);
+    } finally {
+      other.close();
+      await alone.close();
+    }
   });
 });
 

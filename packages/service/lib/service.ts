@@ -143,6 +143,7 @@ export class Service {
       events: this.#events,
       audit: new Audit(this.#db),
       tokens: new Tokens(this.#db),
+      recorder: this.#recorder,
       rules: this.#rules,
       recognizer: this.#recognizer,
       depth: this.#depth,

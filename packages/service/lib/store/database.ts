@@ -109,6 +109,12 @@ export function impatiently<T>(db: Db, work: () => T): T {
   }
 }
 
+/** Writes a little. @throws what SQLite says where it takes nothing */
+export function tryWriting(db: Db): void {
+  const write = db.prepare("INSERT OR REPLACE INTO settings (name, value) VALUES ('tried', ?)");
+  impatiently(db, () => writeLightly(db, () => write.run(new Date().toISOString())));
+}
+
 /** Whether an error is the disk's or another program's, so that the same may go through later. */
 export function mayPass(error: unknown): error is Error {
   return error instanceof Database.SqliteError && /^SQLITE_(FULL|BUSY|LOCKED|IOERR|READONLY|CANTOPEN|PERM|NOMEM|PROTOCOL)/.test(error.code);
