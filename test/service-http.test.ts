@@ -8,10 +8,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { deflateSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { checkListening } from '../packages/service/dist/http/auth.js';
-import { addToken, removeToken } from '../packages/service/dist/index.js';
+import { addToken, listTokens, removeToken } from '../packages/service/dist/index.js';
 import { openDatabase } from '../packages/service/dist/store/database.js';
 import type { Tokens } from '../packages/service/dist/store/tokens.js';
 import { freePort } from './support/broker.js';
+import { closed } from './support/closing.js';
 import { findProgram, until } from './support/wait.js';
 import { photo, RunningService } from './support/service.js';
 
@@ -387,7 +388,7 @@ describe('readiness', () => {
 });
 
 describe('listening', () => {
-  const ended = (config: object) => new RunningService(config).start().then(
+  const ended = (config: object) => closed(new RunningService(config)).start().then(
     () => 'started',
     (error: Error) => error.message,
   );
@@ -423,21 +424,24 @@ describe('listening', () => {
     }
   });
 
-  it('at a port that is taken ends, and disturbs no service that runs on the same data', async () => {
+  it('with the data or the port of another service ends, and disturbs it not; one that was killed is in nobody’s way', async () => {
+    const data = join(service.folder, 'shared');
+    const port = await freePort();
     const config = {
-      data: join(service.folder, 'shared'),
-      http: { port: await freePort() },
       cameras: [{ id: 'photos', source: join(photo('obama.jpg'), '..'), repeat: true, fps: 2 }],
       decision: { frames: 1, unknownFrames: 1, leftAfter: 60 },
     };
-    const running = await new RunningService(config).start();
-    try {
-      await until('somebody is there', async () => (await running.events()).length > 0);
-      expect(await ended(config)).toContain('EADDRINUSE');
-      expect((await running.events()).filter(({ reason }) => reason === 'the service was started again')).toEqual([]);
-    } finally {
-      await running.close();
-    }
+    const running = closed(await new RunningService({ ...config, data, http: { port } }).start());
+    await until('somebody is there', async () => (await running.events()).length > 0);
+    const inUse = `the data folder "${data}" is in use by another service: process ${running.pid} on ${hostname()}`;
+    const refused = await ended({ ...config, data });
+    expect([refused, refused]).toEqual([expect.stringContaining('ERR_DATA_IN_USE'), expect.stringContaining(inUse)]);
+    expect(await ended({ ...config, http: { port } })).toContain('EADDRINUSE');
+    expect(await listTokens(running.file)).toEqual([]); // what is no service may read and write the database
+    expect((await running.events()).filter(({ reason }) => reason === 'the service was started again')).toEqual([]);
+    await running.stop('SIGKILL');
+    const next = closed(await new RunningService({ ...config, data }).start());
+    await until('the next one goes on', async () => (await next.events()).some(({ reason }) => reason === 'the service was started again'));
   });
 
   it('ends gracefully though clients hang in the middle of a request or read nothing', async () => {

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { FaissVisionError } from '../error.js';
 
@@ -64,6 +65,11 @@ const MIGRATIONS = [
   CREATE INDEX events_person ON events (person, sequence) WHERE person IS NOT NULL;
   `,
 ];
+
+/** The database of a data folder. */
+export function databaseFile(folder: string): string {
+  return join(folder, 'service.db');
+}
 
 /**
  * Opens the service's database and brings it up to date. What was committed survives a killed process and a power cut.
