@@ -387,6 +387,61 @@ describe('readiness', () => {
   });
 });
 
+describe('behind a proxy', () => {
+  const guess = async (at: RunningService, from: string) =>
+    (await at.call('GET', '/v1/cameras', undefined, { authorization: `Bearer fv_${'0'.repeat(12)}_${'A'.repeat(43)}`, 'x-forwarded-for': from })).status;
+
+  it('that is trusted each client is an address of its own, which it cannot choose', async () => {
+    const proxied = closed(new RunningService({ http: { port: 0, trustedProxies: ['127.0.0.1', '10.0.0.0/8'], failuresPerMinute: 2, requestsPerMinute: 9 } }));
+    const token = await addToken(proxied.file, 'only', ['read']);
+    await proxied.start();
+    const answers: [string, number][] = [
+      ['203.0.113.1', 401],
+      ['203.0.113.1', 401],
+      ['203.0.113.1', 429],
+      ['203.0.113.2', 401],
+      ['203.0.113.1, 203.0.113.3', 401], // the client's own words, before the proxy's
+      ['203.0.113.9, 203.0.113.1', 429],
+      ['203.0.113.1, 10.1.2.3', 429], // through two proxies
+    ];
+    for (const [from, status] of answers) expect([from, await guess(proxied, from)]).toEqual([from, status]);
+    const ask = (from: string, more = {}) => proxied.call('GET', '/v1/session', undefined, { authorization: `Bearer ${token}`, 'x-forwarded-for': from, ...more });
+    const statuses: number[] = [];
+    for (let i = 0; i < 10; i++) statuses.push((await ask('198.51.100.1')).status);
+    expect([statuses, (await ask('198.51.100.2')).status]).toEqual([[...Array(9).fill(200), 429], 200]);
+    // A page behind the proxy is of the address that a browser knows, and its cookie is for TLS where that is spoken there.
+    const keep = (host: string) =>
+      fetch(new URL('/v1/session', proxied.url), {
+        method: 'POST',
+        headers: { authorization: `Bearer ${token}`, origin: 'https://door.example', 'x-forwarded-host': host, 'x-forwarded-proto': 'https' },
+      });
+    expect((await keep('other.example')).status).toBe(403);
+    expect((await keep('door.example')).headers.get('set-cookie')).toMatch(/; Secure(;|$)/);
+  });
+
+  it.each([[[]], [['10.0.0.0/8']]])('that is not among %j nothing that it forwards counts', async (trustedProxies) => {
+    const direct = closed(new RunningService({ http: { port: 0, trustedProxies, failuresPerMinute: 2 } }));
+    const token = await addToken(direct.file, 'only', ['read']);
+    await direct.start();
+    const answers: number[] = [];
+    const headers = { 'x-forwarded-for': '10.0.0.1', 'x-forwarded-host': 'door.example', 'x-forwarded-proto': 'https' };
+    const keep = (origin: string) => fetch(new URL('/v1/session', direct.url), { method: 'POST', headers: { authorization: `Bearer ${token}`, origin, ...headers } });
+    expect((await keep('https://door.example')).status).toBe(403);
+    expect((await keep(direct.url.replace(/\/$/, ''))).headers.get('set-cookie')).not.toContain('Secure');
+    for (const from of ['203.0.113.1', '203.0.113.2', '203.0.113.3', '10.0.0.1']) answers.push(await guess(direct, from));
+    expect(answers).toEqual([401, 401, 429, 429]);
+  });
+
+  it('it needs a token, on loopback too', async () => {
+    expect(() => checkListening({ host: '127.0.0.1', trustedProxies: ['127.0.0.1'] }, { tokens: { any: false } as Tokens })).toThrow('through http.trustedProxies');
+    const proxied = closed(new RunningService({ http: { port: 0, trustedProxies: ['127.0.0.1'] } }));
+    await addToken(proxied.file, 'only', ['read']);
+    await proxied.start();
+    await removeToken(proxied.file, 'only');
+    for (const more of [{}, { 'x-forwarded-host': 'localhost' }]) expect((await proxied.call('GET', '/v1/cameras', undefined, more)).status).toBe(401);
+  });
+});
+
 describe('listening', () => {
   const ended = (config: object) => closed(new RunningService(config)).start().then(
     () => 'started',
@@ -397,7 +452,7 @@ describe('listening', () => {
     expect(await ended({ http: { host: '0.0.0.0', port: 0 } })).toContain('ERR_NO_TOKEN');
     const refused = (host: string, any = false) => {
       try {
-        checkListening(host, { tokens: { any } as Tokens });
+        checkListening({ host, trustedProxies: [] }, { tokens: { any } as Tokens });
         return false;
       } catch (error) {
         return (error as { code: string }).code === 'ERR_NO_TOKEN';

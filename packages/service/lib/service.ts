@@ -65,7 +65,7 @@ export class Service {
     try {
       db = openDatabase(databaseFile(config.data));
       tellHolder(db);
-      checkListening(config.http.host, { tokens: new Tokens(db) });
+      checkListening(config.http, { tokens: new Tokens(db) });
       const { recognizer, depth, threads } = config.models;
       if (threads !== undefined) setThreads(threads);
       const { maxPixels } = config.http;
