@@ -210,8 +210,10 @@ describe('the API', () => {
 
   it('tells Prometheus each camera’s share, and of nobody', async () => {
     const scrape = () => service.call('GET', '/metrics', undefined, bearer('metrics'));
-    await scrape(); // what is read when asked must not add up
-    const { body } = await scrape();
+    const { person } = (await service.call('POST', '/v1/people?name=Barack%20Obama', obama(), bearer('people'))).body;
+    await until('somebody is recognised', async () => /^faiss_vision_events_total\{camera="photos",type="recognised"\} [1-9]/m.test((await scrape()).body));
+    await service.call('DELETE', `/v1/people/${person.id}`, undefined, bearer('people'));
+    const { body } = await scrape(); // what is read when asked has not added up
     expect(body).toMatch(/^faiss_vision_camera_share\{camera="photos"\} 1$/m);
     expect(body).toMatch(/^faiss_vision_camera_live\{camera="photos"\} 1$/m);
     expect(body).toMatch(/^faiss_vision_camera_frames_total\{camera="photos",fate="analysed"\} [1-9]\d*$/m);
