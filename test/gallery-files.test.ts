@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
 import { Gallery } from '../dist/gallery';
+import { makeDisk, mounts } from './support/disk';
 import { codeOf, faceOf, facesOf, likeness, made, withFolder, withGallery } from './support/gallery';
 
 const child = join(__dirname, 'support', 'gallery-child.cjs');
@@ -314,23 +315,19 @@ describe('a full disk', () => {
       await expectWhole(file, lines);
     }));
 
-  const mounts =
-    process.getuid!() === 0 &&
-    spawnSync('sh', ['-c', 'd=$(mktemp -d) && mount -t tmpfs -o size=1m tmpfs "$d" && umount "$d" && rmdir "$d"']).status === 0;
   it.runIf(mounts)('that is really full is told, and nothing acknowledged is lost', () =>
     withFolder(async (folder) => {
       const disk = join(folder, 'disk');
-      mkdirSync(disk);
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', disk]);
+      const { enlarge, remove } = makeDisk(disk, 2);
       try {
         const file = join(disk, 'people.db');
         const { lines } = inChild(file, { first: 0, most: 100_000 });
         expect(lines.find((line) => line.startsWith('!'))).toMatch(/^!ERR_GALLERY_(FULL|IO) .*people\.db/);
         expect(lines).toContain('=Person 1');
-        execFileSync('mount', ['-o', 'remount,size=16m', disk]);
+        enlarge(16);
         await expectWhole(file, lines);
       } finally {
-        execFileSync('umount', [disk]);
+        remove();
       }
     }),
   );

@@ -77,6 +77,7 @@ describe('a configuration', () => {
 
 const HOOK = (more: string) => `webhooks:\n  - name: a\n    ${more}`;
 const RULE = (more: string) => `rules:\n  - name: r\n    event: unknown\n    ${more}\n    do: [{ photo: true }]`;
+const NO_PROXIES = ['0.0.0.0/0', '"::/0"', '10.0.0.0/33', 'fd00::/129', 'proxy', '"true"', 'fe80::1%eth0', '10.0.0.0/08', '10.0.0.0/255.0.0.0'];
 const SECRET = 'secret: "0123456789abcdef"';
 
 describe('a mistake is told with its line', () => {
@@ -103,6 +104,11 @@ describe('a mistake is told with its line', () => {
     ['models:\n  depth: { weights: /nowhere/b }', ['2:12: models.depth.weights: there is no file "/nowhere/b"']],
     ['http:\n  tls: { cert: /nowhere/c, key: /nowhere/k }', ['2:10: http.tls.cert: there is no file "/nowhere/c"', '2:28: http.tls.key: there is no file "/nowhere/k"']],
     ['mqtt:\n  url: mqtt://h\n  ca: /nowhere/d', ['3:3: mqtt.ca: there is no file "/nowhere/d"']],
+    [
+      `http:\n  trustedProxies:\n${['10.0.0.1', '10.0.0.0/8', 'fd00::/8', '"::1"', ...NO_PROXIES].map((proxy) => `    - ${proxy}\n`).join('')}`,
+      NO_PROXIES.map((_, i) => `${i + 7}:7: http.trustedProxies[${i + 4}]: must be an address, or a network such as 10.0.0.0/8; not everybody`),
+    ],
+    ['http: { trustedProxies: true }', ['1:9: http.trustedProxies: must be array']],
     ['mqtt:\n  url: "mqtt://h:99999"', ['2:3: mqtt.url: is no address']],
     ['mqtt:\n  url: "mqtt://"', ['2:3: mqtt.url: is no address']],
     ['cameras:\n  - id: a\n    source: "http://[x"', ['3:5: cameras[0].source: is no address']],

@@ -8,9 +8,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { deflateSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { checkListening } from '../packages/service/dist/http/auth.js';
-import { addToken, removeToken } from '../packages/service/dist/index.js';
+import { addToken, listTokens, removeToken } from '../packages/service/dist/index.js';
+import { openDatabase } from '../packages/service/dist/store/database.js';
 import type { Tokens } from '../packages/service/dist/store/tokens.js';
 import { freePort } from './support/broker.js';
+import { closed } from './support/closing.js';
 import { findProgram, until } from './support/wait.js';
 import { photo, RunningService } from './support/service.js';
 
@@ -208,8 +210,10 @@ describe('the API', () => {
 
   it('tells Prometheus each camera’s share, and of nobody', async () => {
     const scrape = () => service.call('GET', '/metrics', undefined, bearer('metrics'));
-    await scrape(); // what is read when asked must not add up
-    const { body } = await scrape();
+    const { person } = (await service.call('POST', '/v1/people?name=Barack%20Obama', obama(), bearer('people'))).body;
+    await until('somebody is recognised', async () => /^faiss_vision_events_total\{camera="photos",type="recognised"\} [1-9]/m.test((await scrape()).body));
+    await service.call('DELETE', `/v1/people/${person.id}`, undefined, bearer('people'));
+    const { body } = await scrape(); // what is read when asked has not added up
     expect(body).toMatch(/^faiss_vision_camera_share\{camera="photos"\} 1$/m);
     expect(body).toMatch(/^faiss_vision_camera_live\{camera="photos"\} 1$/m);
     expect(body).toMatch(/^faiss_vision_camera_frames_total\{camera="photos",fate="analysed"\} [1-9]\d*$/m);
@@ -358,8 +362,90 @@ describe('hostile requests are refused, and the service lives', () => {
   });
 });
 
+describe('readiness', () => {
+  it('goes by the database, and not by cameras or the broker', async () => {
+    const away = await freePort();
+    const alone = await new RunningService({ mqtt: { url: `mqtt://127.0.0.1:${away}` }, cameras: [{ id: 'gone', source: `http://127.0.0.1:${away}/` }] }).start();
+    const other = openDatabase(join(alone.folder, 'data/service.db'));
+    try {
+      const ready = async () => {
+        const { status, body } = await alone.call('GET', '/v1/ready');
+        return [status, body.ready, body.checks];
+      };
+      const good = [200, true, { database: { ok: true }, models: { ok: true } }];
+      await until('the camera is lost, and told of', async () => (await alone.events()).some(({ type }) => type === 'camera-lost'));
+      expect(await ready()).toEqual(good);
+      other.exec('BEGIN IMMEDIATE');
+      await until('it is not ready', async () => (await alone.call('GET', '/v1/ready')).status === 503);
+      expect(await ready()).toEqual([503, false, { database: { ok: false, detail: 'it cannot be written: database is locked' }, models: { ok: true } }]);
+      expect((await alone.call('GET', '/v1/health')).status).toBe(200);
+      other.exec('COMMIT');
+      await until('it is ready again', async () => (await alone.call('GET', '/v1/ready')).status === 200);
+      expect(await ready()).toEqual(good);
+    } finally {
+      other.close();
+      await alone.close();
+    }
+  });
+});
+
+describe('behind a proxy', () => {
+  const guess = async (at: RunningService, from: string) =>
+    (await at.call('GET', '/v1/cameras', undefined, { authorization: `Bearer fv_${'0'.repeat(12)}_${'A'.repeat(43)}`, 'x-forwarded-for': from })).status;
+
+  it('that is trusted each client is an address of its own, which it cannot choose', async () => {
+    const proxied = closed(new RunningService({ http: { port: 0, trustedProxies: ['127.0.0.1', '10.0.0.0/8'], failuresPerMinute: 2, requestsPerMinute: 9 } }));
+    const token = await addToken(proxied.file, 'only', ['read']);
+    await proxied.start();
+    const answers: [string, number][] = [
+      ['203.0.113.1', 401],
+      ['203.0.113.1', 401],
+      ['203.0.113.1', 429],
+      ['203.0.113.2', 401],
+      ['203.0.113.1, 203.0.113.3', 401], // the client's own words, before the proxy's
+      ['203.0.113.9, 203.0.113.1', 429],
+      ['203.0.113.1, 10.1.2.3', 429], // through two proxies
+    ];
+    for (const [from, status] of answers) expect([from, await guess(proxied, from)]).toEqual([from, status]);
+    const ask = (from: string, more = {}) => proxied.call('GET', '/v1/session', undefined, { authorization: `Bearer ${token}`, 'x-forwarded-for': from, ...more });
+    const statuses: number[] = [];
+    for (let i = 0; i < 10; i++) statuses.push((await ask('198.51.100.1')).status);
+    expect([statuses, (await ask('198.51.100.2')).status]).toEqual([[...Array(9).fill(200), 429], 200]);
+    // A page behind the proxy is of the address that a browser knows, and its cookie is for TLS where that is spoken there.
+    const keep = (host: string) =>
+      fetch(new URL('/v1/session', proxied.url), {
+        method: 'POST',
+        headers: { authorization: `Bearer ${token}`, origin: 'https://door.example', 'x-forwarded-host': host, 'x-forwarded-proto': 'https' },
+      });
+    expect((await keep('other.example')).status).toBe(403);
+    expect((await keep('door.example')).headers.get('set-cookie')).toMatch(/; Secure(;|$)/);
+  });
+
+  it.each([[[]], [['10.0.0.0/8']]])('that is not among %j nothing that it forwards counts', async (trustedProxies) => {
+    const direct = closed(new RunningService({ http: { port: 0, trustedProxies, failuresPerMinute: 2 } }));
+    const token = await addToken(direct.file, 'only', ['read']);
+    await direct.start();
+    const answers: number[] = [];
+    const headers = { 'x-forwarded-for': '10.0.0.1', 'x-forwarded-host': 'door.example', 'x-forwarded-proto': 'https' };
+    const keep = (origin: string) => fetch(new URL('/v1/session', direct.url), { method: 'POST', headers: { authorization: `Bearer ${token}`, origin, ...headers } });
+    expect((await keep('https://door.example')).status).toBe(403);
+    expect((await keep(direct.url.replace(/\/$/, ''))).headers.get('set-cookie')).not.toContain('Secure');
+    for (const from of ['203.0.113.1', '203.0.113.2', '203.0.113.3', '10.0.0.1']) answers.push(await guess(direct, from));
+    expect(answers).toEqual([401, 401, 429, 429]);
+  });
+
+  it('it needs a token, on loopback too', async () => {
+    expect(() => checkListening({ host: '127.0.0.1', trustedProxies: ['127.0.0.1'] }, { tokens: { any: false } as Tokens })).toThrow('through http.trustedProxies');
+    const proxied = closed(new RunningService({ http: { port: 0, trustedProxies: ['127.0.0.1'] } }));
+    await addToken(proxied.file, 'only', ['read']);
+    await proxied.start();
+    await removeToken(proxied.file, 'only');
+    for (const more of [{}, { 'x-forwarded-host': 'localhost' }]) expect((await proxied.call('GET', '/v1/cameras', undefined, more)).status).toBe(401);
+  });
+});
+
 describe('listening', () => {
-  const ended = (config: object) => new RunningService(config).start().then(
+  const ended = (config: object) => closed(new RunningService(config)).start().then(
     () => 'started',
     (error: Error) => error.message,
   );
@@ -368,7 +454,7 @@ describe('listening', () => {
     expect(await ended({ http: { host: '0.0.0.0', port: 0 } })).toContain('ERR_NO_TOKEN');
     const refused = (host: string, any = false) => {
       try {
-        checkListening(host, { tokens: { any } as Tokens });
+        checkListening({ host, trustedProxies: [] }, { tokens: { any } as Tokens });
         return false;
       } catch (error) {
         return (error as { code: string }).code === 'ERR_NO_TOKEN';
@@ -395,21 +481,24 @@ describe('listening', () => {
     }
   });
 
-  it('at a port that is taken ends, and disturbs no service that runs on the same data', async () => {
+  it('with the data or the port of another service ends, and disturbs it not; one that was killed is in nobody’s way', async () => {
+    const data = join(service.folder, 'shared');
+    const port = await freePort();
     const config = {
-      data: join(service.folder, 'shared'),
-      http: { port: await freePort() },
       cameras: [{ id: 'photos', source: join(photo('obama.jpg'), '..'), repeat: true, fps: 2 }],
       decision: { frames: 1, unknownFrames: 1, leftAfter: 60 },
     };
-    const running = await new RunningService(config).start();
-    try {
-      await until('somebody is there', async () => (await running.events()).length > 0);
-      expect(await ended(config)).toContain('EADDRINUSE');
-      expect((await running.events()).filter(({ reason }) => reason === 'the service was started again')).toEqual([]);
-    } finally {
-      await running.close();
-    }
+    const running = closed(await new RunningService({ ...config, data, http: { port } }).start());
+    await until('somebody is there', async () => (await running.events()).length > 0);
+    const inUse = `the data folder "${data}" is in use by another service: process ${running.pid} on ${hostname()}`;
+    const refused = await ended({ ...config, data });
+    expect([refused, refused]).toEqual([expect.stringContaining('ERR_DATA_IN_USE'), expect.stringContaining(inUse)]);
+    expect(await ended({ ...config, http: { port } })).toContain('EADDRINUSE');
+    expect(await listTokens(running.file)).toEqual([]); // what is no service may read and write the database
+    expect((await running.events()).filter(({ reason }) => reason === 'the service was started again')).toEqual([]);
+    await running.stop('SIGKILL');
+    const next = closed(await new RunningService({ ...config, data }).start());
+    await until('the next one goes on', async () => (await next.events()).some(({ reason }) => reason === 'the service was started again'));
   });
 
   it('ends gracefully though clients hang in the middle of a request or read nothing', async () => {

@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -19,6 +20,7 @@ import { Rules, type Act } from '../packages/service/dist/rules/rules.js';
 import { Audit } from '../packages/service/dist/store/audit.js';
 import { openDatabase, type Db } from '../packages/service/dist/store/database.js';
 import { EventStore, type NewEvent, type ServiceEvent } from '../packages/service/dist/store/events.js';
+import { afterwards } from './support/closing.js';
 import { until } from './support/wait.js';
 
 let folder: string;
@@ -273,20 +275,105 @@ describe('the outbox', () => {
   });
 });
 
-it('an event that cannot be written down is logged, and nobody hears of it', async () => {
-  const lines: string[] = [];
-  const log = pino({}, { write: (line) => void lines.push(line) });
-  const rules = new Rules({ db, rules: [rule({ do: [{ photo: true }] })], audit: new Audit(db), act: async () => 'kept', find: (id) => events.find(id), onEnd: () => {}, onFailure: () => {} });
-  const outbox = new Outbox({ events, sinks: [], onFailure: () => {} });
-  const hub = new Hub();
-  const heard: string[] = [];
-  hub.on('event', ({ type }) => heard.push(type));
-  const recorder = new Recorder({ events, outbox, rules, hub, metrics: new Metrics(), log, snapshots: false });
-  db.pragma('query_only = ON');
-  recorder.tell(ada);
-  expect([heard, events.last, JSON.parse(lines.at(-1)!).msg]).toEqual([[], 0, 'an event could not be written']);
-  db.pragma('query_only = OFF');
-  recorder.tell(ada);
-  expect([heard, events.last]).toEqual([['recognised'], 1]);
-  await rules.close();
+describe('events that the database does not take', () => {
+  function setUp(more: Partial<RuleConfig> = {}) {
+    const lines: Record<string, unknown>[] = [];
+    const log = pino({}, { write: (line) => void lines.push(JSON.parse(line)) });
+    const did: string[] = [];
+    // What an action finds: its event has to be there already.
+    const act: Act = async (_, event) => `${did.push(`${event.camera}${events.find(event.id)!.sequence}`)}`;
+    const rules = new Rules({ db, rules: [rule(more)], audit: new Audit(db), act, find: (id) => events.find(id), onEnd: () => {}, onFailure: () => {} });
+    const outbox = new Outbox({ events, sinks: [], onFailure: () => {} });
+    const hub = new Hub();
+    const heard: string[] = [];
+    hub.on('event', ({ type, camera, sequence }) => heard.push(`${camera} ${type} ${sequence}`));
+    const metrics = new Metrics();
+    const recorder = new Recorder({ db, events, outbox, rules, hub, metrics, log, snapshots: false });
+    const metric = async (name: string) => (await metrics.registry.getSingleMetric(name)!.get()).values.reduce((sum, { value }) => sum + value, 0);
+    afterwards(() => rules.close());
+    return { recorder, rules, heard, did, metric, said: (what: string) => lines.filter(({ msg }) => String(msg).startsWith(what)) };
+  }
+  const kept = () => events.list({ limit: 100_000 }).map(({ type, camera }) => `${camera} ${type}`);
+
+  it('wait, and are written and told in their order once it does', async () => {
+    const { recorder, rules, heard, did, metric, said } = setUp({ validFor: 600, atMost: { times: 9, seconds: 1 } });
+    db.pragma('query_only = ON'); // as a full disk
+    const time = new Date(Date.now() - 60_000);
+    recorder.tell({ ...ada, time });
+    recorder.tell({ type: 'left', camera: 'door' });
+    expect([heard, did, kept(), recorder.waiting]).toEqual([[], [], [], { count: 2, reason: 'attempt to write a readonly database' }]);
+    expect([await metric('faiss_vision_events_waiting'), said('an event could not be written').length]).toEqual([2, 1]);
+    db.pragma('query_only = OFF');
+    recorder.tell({ type: 'near', camera: 'yard' }); // behind those that wait
+    await until('nothing waits', () => recorder.waiting === undefined);
+    recorder.tell({ type: 'clear', camera: 'yard' });
+    expect(heard).toEqual(['door recognised 1', 'door left 2', 'yard near 3', 'yard clear 4']);
+    expect([kept(), events.list({ limit: 1 })[0]!.time]).toEqual([heard.map((line) => line.replace(/ \d$/, '')), time.toISOString()]);
+    await rules.close();
+    expect(did).toEqual(['door1']);
+    expect([await metric('faiss_vision_events_waiting'), await metric('faiss_vision_events_lost_total'), said('the events that waited').length]).toEqual([0, 0, 1]);
+  });
+
+  it('open no door when their time is over, and take nothing from the limit of those that come then', async () => {
+    const { recorder, rules, did } = setUp({ validFor: 5, atMost: { times: 1, seconds: 10 } });
+    db.pragma('query_only = ON');
+    recorder.tell({ ...ada, time: new Date(Date.now() - 60_000) });
+    db.pragma('query_only = OFF');
+    await until('nothing waits', () => recorder.waiting === undefined);
+    recorder.tell(ada);
+    await rules.close();
+    expect(did).toEqual(['door2']);
+    expect(new Audit(db).list({ limit: 9 }).map(({ state }) => state)).toEqual(['done', 'expired']);
+  });
+
+  it('because another program holds it wait without holding anything else up', async () => {
+    const { recorder, heard } = setUp();
+    const other = openDatabase(join(folder, 'service.db'));
+    afterwards(() => other.close());
+    db.pragma('query_only = ON');
+    recorder.tell({ type: 'near', camera: 'yard' });
+    db.pragma('query_only = OFF');
+    other.exec('BEGIN IMMEDIATE');
+    const delay = monitorEventLoopDelay({ resolution: 10 });
+    delay.enable();
+    await until('it was tried again', () => recorder.waiting?.reason === 'database is locked');
+    await sleep(50);
+    delay.disable();
+    expect(delay.max / 1e9).toBeLessThan(4); // a wait of the usual patience takes 5 s
+    other.exec('COMMIT');
+    await until('nothing waits', () => recorder.waiting === undefined);
+    expect([heard, db.pragma('busy_timeout', { simple: true })]).toEqual([['yard near 1'], 5000]);
+  });
+
+  it('are 10,000 at most; the oldest is given up, counted and logged', async () => {
+    const { recorder, metric, said } = setUp();
+    db.pragma('query_only = ON');
+    for (let i = 0; i < 10_003; i++) recorder.tell({ type: 'near', camera: 'yard', coverage: i });
+    expect([recorder.waiting?.count, await metric('faiss_vision_events_lost_total')]).toEqual([10_000, 3]);
+    expect(said('an event is lost')).toMatchObject(Array(3).fill({ type: 'near', camera: 'yard', err: { message: 'attempt to write a readonly database' } }));
+    db.pragma('query_only = OFF');
+    db.pragma('synchronous = OFF'); // the test need not wait for its disk
+    await recorder.close();
+    expect([events.list({ limit: 1 })[0]!.coverage, events.last, recorder.waiting]).toEqual([3, 10_000, undefined]);
+  });
+
+  it('are tried once more at the end, and lost if that fails', async () => {
+    const { recorder, metric, said } = setUp();
+    db.pragma('query_only = ON');
+    for (let i = 0; i < 2; i++) recorder.tell({ type: 'near', camera: 'yard' });
+    await recorder.close();
+    expect([events.last, await metric('faiss_vision_events_lost_total'), said('an event is lost').length]).toEqual([0, 2, 2]);
+    recorder.tell({ type: 'near', camera: 'yard' });
+    db.pragma('query_only = OFF');
+    await recorder.close();
+    expect([kept(), await metric('faiss_vision_events_lost_total')]).toEqual([['yard near'], 2]);
+  });
+
+  it('hold nobody up where the fault is the event’s own', async () => {
+    const { recorder, heard, metric, said } = setUp();
+    recorder.tell({ type: 'near', camera: null as never });
+    recorder.tell({ type: 'near', camera: 'yard' });
+    expect([heard, recorder.waiting, await metric('faiss_vision_events_lost_total')]).toEqual([['yard near 1'], undefined, 1]);
+    expect(said('an event is lost')).toMatchObject([{ err: { message: 'NOT NULL constraint failed: events.camera' } }]);
+  });
 });

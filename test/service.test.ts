@@ -1,12 +1,15 @@
 import { createHmac } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { mjpegServer } from '../scripts/service/mjpeg.mjs';
 import { Broker, mosquitto, Subscriber } from './support/broker.js';
 import { afterwards, closed } from './support/closing.js';
+import { makeDisk, mounts } from './support/disk.js';
 import { ffmpeg, makeFilm, rtspServer, vlc } from './support/rtsp.js';
-import { RunningService, visits } from './support/service.js';
+import { photo, RunningService, visits } from './support/service.js';
 import { until } from './support/wait.js';
 
 /** 50 in the long form. */
@@ -209,5 +212,41 @@ describe('a webhook that is down for a while', () => {
     await until('nothing is owed', async () => received.length >= 3 && Object.keys((await service.call('GET', '/v1/status')).body.owed).length === 0);
     const events = (await service.events()).slice(0, received.length);
     expect(received.map(({ id }) => id)).toEqual(events.map(({ id }) => id));
+  });
+});
+
+describe('a full disk', () => {
+  it.runIf(mounts)('is told by readiness; what happens meanwhile is written once there is room', async () => {
+    const service = closed(new RunningService({
+      data: 'disk',
+      cameras: [{ id: 'photos', source: join(photo('obama.jpg'), '..'), repeat: true, fps: 4 }],
+      decision: { frames: 1, unknownFrames: 1, leftAfter: 0.1 },
+    }));
+    const disk = makeDisk(join(service.folder, 'disk'), 2);
+    afterwards(async () => {
+      await service.stop('SIGKILL');
+      disk.remove();
+    });
+    await service.start();
+    await until('something happens', async () => (await service.events()).length >= 2);
+    const filler = join(service.folder, 'disk/filler');
+    // Until not a byte more goes in, whatever the service takes meanwhile.
+    await until('the disk is full', async () => {
+      try {
+        writeFileSync(filler, Buffer.alloc(4096), { flag: 'a' });
+      } catch {}
+      return (await service.call('GET', '/metrics')).body.match(/^faiss_vision_events_waiting (\d+)$/m)[1] >= 3;
+    });
+    const ready = await service.call('GET', '/v1/ready');
+    expect(ready).toMatchObject({ status: 503, body: { ready: false, checks: { database: { ok: false }, models: { ok: true } } } });
+    expect(ready.body.checks.database.detail).toMatch(/^it takes no events, \d+ wait: database or disk is full$/);
+    const before = await service.events();
+    disk.enlarge(16);
+    await until('it is ready again', async () => (await service.call('GET', '/v1/ready')).status === 200);
+    const missed = (await service.events()).slice(before.length);
+    expect(missed.length).toBeGreaterThanOrEqual(3);
+    const times = [...before, ...missed].filter(({ type }) => type === 'unknown').map(({ time }) => time as string); // of frames
+    expect(times).toEqual([...times].sort());
+    expect((await service.call('GET', '/metrics')).body).not.toMatch(/^faiss_vision_events_lost_total\{/m);
   });
 });

@@ -2,8 +2,8 @@ import { mkdirSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { loadConfig } from './config/load.js';
 import { openLogs } from './logs.js';
-import { databaseFile, Service } from './service.js';
-import { openDatabase } from './store/database.js';
+import { Service } from './service.js';
+import { databaseFile, openDatabase } from './store/database.js';
 import { SCOPES, Tokens, type Scope, type TokenInfo } from './store/tokens.js';
 
 export { loadConfig, openLogs, Service, SCOPES };
@@ -47,7 +47,7 @@ export async function removeToken(file: string, name: string): Promise<boolean> 
 async function withTokens<T>(file: string, work: (tokens: Tokens) => T): Promise<T> {
   const { config } = await loadConfig(file);
   mkdirSync(config.data, { recursive: true, mode: 0o750 });
-  const db = openDatabase(databaseFile(config));
+  const db = openDatabase(databaseFile(config.data));
   try {
     return work(new Tokens(db));
   } finally {

@@ -8,6 +8,7 @@ type Reading<L extends string> = (tell: (labels: Record<L, string>, value: numbe
 export class Metrics {
   readonly registry = new Registry();
   readonly events = this.#counter('faiss_vision_events_total', 'Events written', ['camera', 'type']);
+  readonly lost = this.#counter('faiss_vision_events_lost_total', 'Events that were given up unwritten', ['camera']);
   readonly deliveries = this.#counter('faiss_vision_deliveries_total', 'Attempts to deliver an event', ['sink', 'result']);
   readonly actions = this.#counter('faiss_vision_actions_total', 'Actions of rules, by how they ended', ['rule', 'kind', 'state']);
   readonly requests = this.#histogram('faiss_vision_http_seconds', 'Requests, by route and status', ['method', 'route', 'status']);

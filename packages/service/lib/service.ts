@@ -20,8 +20,9 @@ import { Recorder } from './recorder.js';
 import { Rules } from './rules/rules.js';
 import { Camera } from './sources/camera.js';
 import { Audit } from './store/audit.js';
-import { openDatabase, type Db } from './store/database.js';
+import { databaseFile, openDatabase, type Db } from './store/database.js';
 import { EventStore } from './store/events.js';
+import { lockData, tellHolder } from './store/lock.js';
 import { Tokens } from './store/tokens.js';
 
 const MINUTE = 60_000;
@@ -33,6 +34,7 @@ const DELAY_RESOLUTION = 10;
 export class Service {
   readonly config: Config;
   readonly log: Logger;
+  readonly #unlock: () => void;
   readonly #db: Db;
   readonly #events: EventStore;
   readonly #metrics = new Metrics();
@@ -53,30 +55,43 @@ export class Service {
   #stopping = false;
 
   /**
-   * Opens the database and loads the models.
-   * @throws what they throw, and ERR_NO_TOKEN
+   * Takes the data folder, opens the database and loads the models.
+   * @throws what they throw, ERR_DATA_IN_USE and ERR_NO_TOKEN
    */
   static async open(config: Config, log: Logger): Promise<Service> {
     mkdirSync(config.data, { recursive: true, mode: 0o750 });
-    const db = openDatabase(databaseFile(config));
+    const unlock = lockData(config.data);
+    let db: Db | undefined;
     try {
-      checkListening(config.http.host, { tokens: new Tokens(db) });
+      db = openDatabase(databaseFile(config.data));
+      tellHolder(db);
+      checkListening(config.http, { tokens: new Tokens(db) });
       const { recognizer, depth, threads } = config.models;
       if (threads !== undefined) setThreads(threads);
       const { maxPixels } = config.http;
       const faces = await FaceRecognizer.load({ ...recognizer, maxPixels } as Parameters<typeof FaceRecognizer.load>[0]);
       const estimator = depth && (await DepthEstimator.load({ weights: depth.weights, precision: depth.precision, maxPixels, ...(depth.near ? { near: depth.near } : {}) }));
       const people = await People.open(join(config.data, 'people.db'), faces, config.decision.threshold);
-      return new Service(config, log, db, faces, estimator, people);
+      return new Service(config, log, unlock, db, faces, estimator, people);
     } catch (error) {
-      db.close();
+      db?.close();
+      unlock();
       throw error;
     }
   }
 
-  private constructor(config: Config, log: Logger, db: Db, recognizer: FaceRecognizer, depth: DepthEstimator | undefined, people: People) {
+  private constructor(
+    config: Config,
+    log: Logger,
+    unlock: () => void,
+    db: Db,
+    recognizer: FaceRecognizer,
+    depth: DepthEstimator | undefined,
+    people: People,
+  ) {
     this.config = config;
     this.log = log;
+    this.#unlock = unlock;
     this.#db = db;
     this.#recognizer = recognizer;
     this.#depth = depth;
@@ -109,6 +124,7 @@ export class Service {
       onFailure: (rule, event, error) => log.error({ err: error, rule, event: event.id }, 'an action could not be written down'),
     });
     this.#recorder = new Recorder({
+      db,
       events: this.#events,
       outbox: this.#outbox,
       rules: this.#rules,
@@ -142,6 +158,7 @@ export class Service {
       events: this.#events,
       audit: new Audit(this.#db),
       tokens: new Tokens(this.#db),
+      recorder: this.#recorder,
       rules: this.#rules,
       recognizer: this.#recognizer,
       depth: this.#depth,
@@ -155,7 +172,7 @@ export class Service {
     });
     // A longer queue than Node's: a connection that does not fit into it is refused without a word.
     const address = await this.#app.listen({ host: config.http.host, port: config.http.port, backlog: 4096 });
-    // Only now that no other service has the port: what one that still runs is in the middle of is not unfinished.
+    // Only now that it has its port: one that cannot run tells nobody anything.
     this.#mqtt?.connect();
     this.#events.forgetSinks(this.#outbox.sinks.map(({ name }) => name));
     for (const event of this.#events.unfinished()) this.#recorder.tell(event);
@@ -172,6 +189,7 @@ export class Service {
     this.#stopping = true;
     for (const timer of this.#timers) clearInterval(timer);
     await Promise.all([...this.#cameras.values()].map((camera) => camera.close()));
+    await this.#recorder.close();
     await this.#app?.close();
     await this.#rules.close();
     await this.#outbox.close();
@@ -181,6 +199,7 @@ export class Service {
     await this.#depth?.close();
     this.#delay.disable();
     this.#db.close();
+    this.#unlock();
     this.log.info('the service stopped');
   }
 
@@ -238,10 +257,6 @@ export class Service {
     };
     this.#timers.push(setInterval(attempt, ms).unref());
   }
-}
-
-export function databaseFile({ data }: Config): string {
-  return join(data, 'service.db');
 }
 
 /** The same over restarts, and another one for each installation. */

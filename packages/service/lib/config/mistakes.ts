@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { keyOf } from '../delivery/webhook.js';
 import type { Mistake } from './load.js';
 import type { Config, RuleConfig } from './schema.js';
@@ -37,6 +38,9 @@ export function findMistakes(config: Config): Mistake[] {
   const address = (url: string, ...place: (string | number)[]) => {
     if (!URL.canParse(url) || new URL(url).hostname === '') wrong('is no address', ...place);
   };
+  config.http.trustedProxies.forEach((proxy, i) => {
+    if (!isNetwork(proxy)) wrong('must be an address, or a network such as 10.0.0.0/8; not everybody', 'http', 'trustedProxies', i);
+  });
   if (config.mqtt) address(config.mqtt.url, 'mqtt', 'url');
   config.webhooks.forEach(({ cameras: about, url, secret }, i) => {
     known(about, 'webhooks', i);
@@ -59,6 +63,13 @@ export function findMistakes(config: Config): Mistake[] {
     if (mayOpenDoor(rule)) for (const message of unsafe(rule, config)) wrong(message, 'rules', i);
   });
   return mistakes;
+}
+
+/** Of addresses that begin alike, not of all. */
+function isNetwork(text: string): boolean {
+  const [, address, bits] = /^([^/%]+)(?:\/([1-9]\d{0,2}))?$/.exec(text) ?? [];
+  const version = isIP(address ?? '');
+  return version !== 0 && Number(bits ?? 1) <= (version === 4 ? 32 : 128);
 }
 
 /** What a message or a request makes another program do is not known here, so it counts as a door unless the rule says no. */

@@ -159,6 +159,10 @@ const Http = Type.Object(
     host: text('address to listen at', { default: '127.0.0.1' }),
     port: whole('0 takes a free one', { minimum: 0, maximum: 65535, default: 8080 }),
     tls: Type.Optional(Type.Object({ cert: text('path, PEM'), key: text('path, PEM') }, closed)),
+    trustedProxies: Type.Array(text('an address, or a network such as 10.0.0.0/8'), {
+      default: [],
+      description: 'proxies in front, whose X-Forwarded-For, -Host and -Proto are believed',
+    }),
     origins: Type.Array(Type.String({ pattern: '^https?://[^/]+$' }), { default: [], description: 'other origins whose pages may use the API' }),
     maxBody: whole('bytes of a request', { minimum: 1024, maximum: 256 * 2 ** 20, default: 10 * 2 ** 20 }),
     maxPixels: whole('pixels of a picture', { minimum: 1024, maximum: 2 ** 26, default: 2 ** 25 }),

@@ -55,12 +55,13 @@ const GRACE = 5000;
 /** The API and the page. */
 export async function buildApp(context: Context): Promise<App> {
   const { config, log, metrics } = context;
-  const { tls, maxBody, requestsPerMinute, origins, connections, slowest } = config.http;
+  const { tls, maxBody, requestsPerMinute, origins, trustedProxies, connections, slowest } = config.http;
   const server = { maxHeaderSize: 16 * 1024, headersTimeout: (slowest * 1000) / 3, connectionsCheckingInterval: Math.min(5000, slowest * 250) };
   const app = Fastify({
     loggerInstance: log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: maxBody,
+    ...(trustedProxies.length > 0 ? { trustProxy: trustedProxies } : {}),
     requestTimeout: slowest * 1000,
     keepAliveTimeout: 10_000,
     forceCloseConnections: 'idle',

@@ -1,6 +1,7 @@
 import { parseCookie, stringifySetCookie } from 'cookie';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { isIP } from 'node:net';
+import type { HttpConfig } from '../config/schema.js';
 import type { Scope, TokenInfo } from '../store/tokens.js';
 import { FaissVisionError } from '../error.js';
 import type { Context } from './context.js';
@@ -17,6 +18,8 @@ declare module 'fastify' {
   }
 }
 
+type Listening = Pick<HttpConfig, 'host' | 'trustedProxies'>;
+
 const COOKIE = 'faiss_vision_token';
 const SAFE = ['GET', 'HEAD', 'OPTIONS'];
 
@@ -25,18 +28,27 @@ export function isLoopback(host: string): boolean {
   return name === 'localhost' || name === '::1' || (isIP(name) === 4 && name.startsWith('127.'));
 }
 
-/**
- * @throws ERR_NO_TOKEN for an address that others reach, where there is no token
- */
-export function checkListening(host: string, { tokens }: Pick<Context, 'tokens'>): void {
-  if (isLoopback(host) || tokens.any) return;
-  throw new FaissVisionError('ERR_NO_TOKEN', `http.host ${host} can be reached from other machines, and there is no token; make one with: faiss-vision serve --config FILE --add-token NAME`);
+/** Whether nobody but this machine's own programs reaches it; a proxy is there for others. */
+function isPrivate({ host, trustedProxies }: Listening): boolean {
+  return isLoopback(host) && trustedProxies.length === 0;
 }
 
-/** Lets through whoever has a token with the route's scope; where it listens on loopback everybody, while there is no token at all. */
+/**
+ * @throws ERR_NO_TOKEN where others reach it and there is no token
+ */
+export function checkListening(http: Listening, { tokens }: Pick<Context, 'tokens'>): void {
+  if (isPrivate(http) || tokens.any) return;
+  const how = isLoopback(http.host) ? 'through http.trustedProxies' : `at http.host ${http.host}`;
+  throw new FaissVisionError(
+    'ERR_NO_TOKEN',
+    `other machines can reach it ${how}, and there is no token; make one with: faiss-vision serve --config FILE --add-token NAME`,
+  );
+}
+
+/** Lets through whoever has a token with the route's scope; where nobody else reaches it everybody, while there is no token at all. */
 export function authenticate(app: FastifyInstance, { config, tokens }: Pick<Context, 'config' | 'tokens'>): void {
   const failures = new FailureLimit(config.http.failuresPerMinute);
-  const loopback = isLoopback(config.http.host);
+  const alone = isPrivate(config.http);
   app.decorateRequest('token', undefined);
 
   app.addHook('onRoute', (route) => {
@@ -51,7 +63,7 @@ export function authenticate(app: FastifyInstance, { config, tokens }: Pick<Cont
   app.addHook('onRequest', async (request) => {
     checkOrigin(request, config.http.origins);
     const scope = request.routeOptions.config?.scope ?? 'open';
-    if (loopback && !tokens.any) {
+    if (alone && !tokens.any) {
       // A page from elsewhere whose name points here (DNS rebinding) has another name in this header.
       if (!isLoopback(request.hostname)) throw new HttpError(403, 'ERR_FORBIDDEN', 'without tokens this service answers to localhost alone');
       return;

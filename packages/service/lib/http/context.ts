@@ -6,6 +6,7 @@ import type { Hub } from '../hub.js';
 import type { Metrics } from '../metrics.js';
 import type { People } from '../people.js';
 import type { CameraPipeline } from '../pipeline/pipeline.js';
+import type { Recorder } from '../recorder.js';
 import type { Rules } from '../rules/rules.js';
 import type { Audit } from '../store/audit.js';
 import type { Db } from '../store/database.js';
@@ -22,6 +23,7 @@ export interface Context {
   events: EventStore;
   audit: Audit;
   tokens: Tokens;
+  recorder: Recorder;
   rules: Rules;
   recognizer: FaceRecognizer;
   depth: DepthEstimator | undefined;

@@ -46,8 +46,19 @@ export class Audit {
 
   /** @returns the entry's id */
   intend(event: ServiceEvent, rule: string, action: number, kind: string): number {
-    const now = Date.now();
-    const { lastInsertRowid } = this.#insert.run(event.id, event.sequence, rule, action, kind, event.camera, event.person?.id ?? null, now, now);
+    // As of the event: one that was written late takes nothing from a limit of now.
+    const created = Date.parse(event.time);
+    const { lastInsertRowid } = this.#insert.run(
+      event.id,
+      event.sequence,
+      rule,
+      action,
+      kind,
+      event.camera,
+      event.person?.id ?? null,
+      created,
+      Date.now(),
+    );
     return Number(lastInsertRowid);
   }
 

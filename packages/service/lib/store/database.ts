@@ -1,7 +1,11 @@
+import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { FaissVisionError } from '../error.js';
 
 export type Db = Database.Database;
+
+/** Milliseconds that a call waits, and everything else with it, for another program that writes. */
+const PATIENCE = 5000;
 
 /** Each brings a database from the version that is its place in this list to the next. */
 const MIGRATIONS = [
@@ -62,6 +66,11 @@ const MIGRATIONS = [
   `,
 ];
 
+/** The database of a data folder. */
+export function databaseFile(folder: string): string {
+  return join(folder, 'service.db');
+}
+
 /**
  * Opens the service's database and brings it up to date. What was committed survives a killed process and a power cut.
  * @throws ERR_DATABASE_VERSION for one that a newer version wrote, ERR_DATABASE for one that cannot be opened
@@ -69,7 +78,7 @@ const MIGRATIONS = [
 export function openDatabase(file: string): Db {
   let db: Db | undefined;
   try {
-    db = new Database(file, { timeout: 5000 });
+    db = new Database(file, { timeout: PATIENCE });
     db.pragma('journal_mode = WAL');
     db.pragma('synchronous = FULL');
     db.pragma('foreign_keys = ON');
@@ -94,6 +103,27 @@ export function writeLightly(db: Db, write: () => void): void {
   } finally {
     db.pragma('synchronous = FULL');
   }
+}
+
+/** Runs some work that fails at once where another program writes: for whoever tries again soon. */
+export function impatiently<T>(db: Db, work: () => T): T {
+  db.pragma('busy_timeout = 0');
+  try {
+    return work();
+  } finally {
+    db.pragma(`busy_timeout = ${PATIENCE}`);
+  }
+}
+
+/** Writes a little. @throws what SQLite says where it takes nothing */
+export function tryWriting(db: Db): void {
+  const write = db.prepare("INSERT OR REPLACE INTO settings (name, value) VALUES ('tried', ?)");
+  impatiently(db, () => writeLightly(db, () => write.run(new Date().toISOString())));
+}
+
+/** Whether an error is the disk's or another program's, so that the same may go through later. */
+export function mayPass(error: unknown): error is Error {
+  return error instanceof Database.SqliteError && /^SQLITE_(FULL|BUSY|LOCKED|IOERR|READONLY|CANTOPEN|PERM|NOMEM|PROTOCOL)/.test(error.code);
 }
 
 function migrate(db: Db): void {

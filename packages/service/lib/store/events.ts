@@ -11,6 +11,8 @@ export interface Box {
 
 /** What happened, as the pipeline tells it. */
 export interface NewEvent {
+  /** Made where there is none. */
+  id?: string;
   type: EventType;
   camera: string;
   time?: Date;
@@ -30,7 +32,7 @@ export interface NewEvent {
 }
 
 /** An event as it is kept and delivered. */
-export interface ServiceEvent extends Omit<NewEvent, 'time'> {
+export interface ServiceEvent extends Omit<NewEvent, 'id' | 'time'> {
   /** Tells a repeat: the same event always has the same id. */
   id: string;
   /** Grows from event to event. */

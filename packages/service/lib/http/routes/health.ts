@@ -1,11 +1,26 @@
 import { Type } from 'typebox';
+import { messageOf } from '../../error.js';
+import { tryWriting } from '../../store/database.js';
 import type { Routes } from '../app.js';
 import { failures, Readiness, Status } from '../schemas.js';
 
 const tags = ['health'];
+/** Milliseconds from one try to write to the next at the earliest, however often somebody asks. */
+const TRY_AGAIN = 2000;
 
 export const healthRoutes: Routes = (app, context) => {
-  const { config, db, recognizer, depth, cameras, mqtt, events, people, metrics } = context;
+  const { config, db, recognizer, depth, cameras, mqtt, events, people, metrics, recorder } = context;
+  let tried: { at: number; refusal: string | undefined } | undefined;
+  const refusal = () => {
+    if (!tried || performance.now() - tried.at >= TRY_AGAIN) tried = { at: performance.now(), refusal: refusalOf(() => tryWriting(db)) };
+    return tried.refusal;
+  };
+  const database = () => {
+    const { waiting } = recorder;
+    if (waiting) return { ok: false, detail: `it takes no events, ${waiting.count} wait: ${waiting.reason}` };
+    const detail = refusal();
+    return detail === undefined ? { ok: true } : { ok: false, detail: `it cannot be written: ${detail}` };
+  };
 
   app.get(
     '/v1/health',
@@ -25,9 +40,8 @@ export const healthRoutes: Routes = (app, context) => {
       schema: { tags, summary: 'Whether it can do its work; 503 where it cannot', response: { 200: Readiness, 503: Readiness, ...failures } },
     },
     async (_, reply) => {
-      const database = answers(() => db.prepare('SELECT 1').get());
       // A camera or a broker that is away is told of, and no reason to send nobody here any more.
-      const checks = { database, models: { ok: context.ready() } };
+      const checks = { database: database(), models: { ok: context.ready() } };
       const ready = Object.values(checks).every(({ ok }) => ok);
       return reply.status(ready ? 200 : 503).send({ ready, checks });
     },
@@ -88,11 +102,12 @@ export const healthRoutes: Routes = (app, context) => {
   });
 };
 
-function answers(check: () => unknown): { ok: boolean; detail?: string } {
+/** Why something fails, if it does. */
+function refusalOf(work: () => void): string | undefined {
   try {
-    check();
-    return { ok: true };
+    work();
+    return undefined;
   } catch (error) {
-    return { ok: false, detail: (error as Error).message };
+    return messageOf(error);
   }
 }

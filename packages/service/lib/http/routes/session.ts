@@ -7,9 +7,7 @@ import { failures, Session } from '../schemas.js';
 const tags = ['session'];
 
 /** A browser's way in: its token as a cookie, as pictures and event streams can send no header. */
-export const sessionRoutes: Routes = (app, { config, tokens }) => {
-  const secure = config.http.tls !== undefined;
-
+export const sessionRoutes: Routes = (app, { tokens }) => {
   app.get(
     '/v1/session',
     { config: { scope: 'read' }, schema: { tags, summary: 'Who the token is, and what it may do', response: { 200: Session, ...failures } } },
@@ -23,9 +21,9 @@ export const sessionRoutes: Routes = (app, { config, tokens }) => {
   app.post(
     '/v1/session',
     { config: { scope: 'read' }, schema: { tags, summary: 'Keep the token of this request as a cookie', response: { 200: Session, ...failures } } },
-    async ({ token, headers }, reply) => {
+    async ({ token, headers, protocol }, reply) => {
       const [, given] = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '') ?? [];
-      if (given !== undefined && tokens.check(given)) void reply.header('set-cookie', sessionCookie(given, secure));
+      if (given !== undefined && tokens.check(given)) void reply.header('set-cookie', sessionCookie(given, protocol === 'https'));
       return { name: token?.name ?? 'everybody on this machine', scopes: token?.scopes ?? [...SCOPES], open: token === undefined };
     },
   );
@@ -33,6 +31,6 @@ export const sessionRoutes: Routes = (app, { config, tokens }) => {
   app.delete(
     '/v1/session',
     { config: { scope: 'open' }, schema: { tags, summary: 'Forget the cookie', response: { 204: Type.Null(), ...failures } } },
-    async (_, reply) => reply.status(204).header('set-cookie', sessionCookie(undefined, secure)).send(null),
+    async ({ protocol }, reply) => reply.status(204).header('set-cookie', sessionCookie(undefined, protocol === 'https')).send(null),
   );
 };
