@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import Database from 'better-sqlite3';
 import type { Page } from 'playwright-core';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -179,13 +180,26 @@ describe.skipIf(program === undefined)('the page (with chromium)', () => {
     await page.getByText(/away:/).waitFor(); // the webhook that is not there
   });
 
+  it('says why the service is not ready', async () => {
+    await show('health');
+    await page.getByText('Ready', { exact: true }).waitFor();
+    const other = new Database(join(service.folder, 'data', 'service.db'));
+    try {
+      other.exec('BEGIN IMMEDIATE');
+      await page.getByRole('alert').filter({ hasText: 'Not ready: database' }).getByText('database is locked').waitFor();
+    } finally {
+      other.close();
+    }
+    await page.getByText('Ready', { exact: true }).waitFor();
+  });
+
   it('lists events with their pictures, and what the rules did', async () => {
     await show('events');
     await page.getByLabel('What').selectOption('recognised');
     const first = page.locator('.event').first();
     await first.getByText('Barack Obama recognised').waitFor();
     await page.locator('.event .snapshot').first().waitFor();
-    expect(await page.locator('.event').filter({ hasNotText: 'recognised' }).count()).toBe(0);
+    await until('no other event is listed', async () => (await page.locator('.event').filter({ hasNotText: 'recognised' }).count()) === 0);
     await show('rules');
     const sentence = 'When anybody who is enrolled is recognised at Front door between 00:00 and 23:59, it keeps the photo of the face.';
     await card('keep-faces').getByText(sentence).waitFor();

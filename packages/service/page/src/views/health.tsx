@@ -1,3 +1,4 @@
+import type { ApiError } from '../api';
 import { StateChip } from './camera';
 import { useAsk } from '../parts/ask';
 import { Failed, Loading } from '../parts/states';
@@ -16,9 +17,12 @@ export function HealthView() {
     <>
       <div class="title">
         <h1 tabIndex={-1}>Health</h1>
-        {ready.value && <span class={`chip ${ready.value.ready ? 'chip-live' : 'chip-lost'}`}>{ready.value.ready ? 'Ready' : 'Not ready'}</span>}
+        {ready.value && <span class="chip chip-live">Ready</span>}
         {ready.error && <span class="chip chip-lost">Not ready</span>}
       </div>
+      {failing(ready.error).map(([what, { detail }]) => (
+        <Failed key={what} title={`Not ready: ${what}`} reason={detail ?? 'nothing more is known'} />
+      ))}
       {error && <Failed title="The service's figures could not be loaded" reason={error.message} retry={status.again} />}
       {!status.value && !error && <Loading what="figures" />}
       {status.value && <Figures status={status.value} />}
@@ -26,6 +30,12 @@ export function HealthView() {
       {cameras.value && <Cameras cameras={cameras.value.cameras} />}
     </>
   );
+}
+
+/** What is the matter, as an answer with status 503 says it. */
+function failing(error: ApiError | undefined) {
+  const { checks } = (error?.failure ?? {}) as Partial<Readiness>;
+  return Object.entries(checks ?? {}).filter(([, { ok }]) => !ok);
 }
 
 function Figures({ status: { version, started, model, people, events, memory, eventLoop } }: { status: Status }) {
