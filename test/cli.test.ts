@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -480,6 +480,14 @@ describe('models and convert', () => {
     const full = await execute('sh', ['-c', '"$0" "$1" models > /dev/full', process.execPath, main]);
     expect([full.code, full.stderr]).toEqual([3, 'faiss-vision: ENOSPC: no space left on device, write\n']);
   });
+});
+
+// A user of a container or of a systemd unit, of whom the system knows a number alone.
+const stranger = ['--user', '--map-user=54321', 'env', '-u', 'HOME'];
+it.skipIf(spawnSync('unshare', [...stranger, 'true']).status !== 0)('works for a user without a name and a home', async () => {
+  const { code, stdout, stderr } = await execute('unshare', [...stranger, process.execPath, main, 'people', '--help']);
+  expect([code, stderr]).toEqual([0, '']);
+  expect(stdout).toContain('~/.local/share/faiss-vision/people.db');
 });
 
 it('the command of package.json is the file that the tests ran', () => {

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
-import * as os from 'node:os';
 import * as path from 'node:path';
 import { Gallery, type GalleryOptions, type Match, type MetadataFilter } from '../gallery';
+import { homeFolder } from '../models/cache';
 import { UsageError } from './command';
 
 /** Options of every command that opens a gallery. */
@@ -12,7 +12,7 @@ export const galleryOptions = {
 } as const;
 
 export const galleryUsage = `  --db FILE             the gallery: an SQLite file, or milvus://host:port/name (default: FAISS_VISION_DB, else
-                        ${defaultGallery({}).replace(os.homedir(), '~')})
+                        ${path.join('~', path.relative(homeFolder(), defaultGallery({})))})
   --key-file FILE       the key that its features are encrypted with: 32 bytes, or 64 hexadecimal digits`;
 
 /** Options that choose people by what is known of them. */
@@ -27,7 +27,7 @@ interface Given {
 /** Where people are kept unless somebody says otherwise: the platform's folder for a user's data, and not its cache, which may be emptied. */
 export function defaultGallery(env: NodeJS.ProcessEnv = process.env): string {
   if (env.FAISS_VISION_DB) return env.FAISS_VISION_DB;
-  const home = os.homedir();
+  const home = homeFolder();
   const places: Partial<Record<NodeJS.Platform, string>> = {
     darwin: path.join(home, 'Library', 'Application Support'),
     win32: env.LOCALAPPDATA ?? path.join(home, 'AppData', 'Local'),

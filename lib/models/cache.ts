@@ -3,12 +3,21 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { companionFile } from '../native';
 
+/** The user's home folder; `/`, as containers have it, for one of whom the system knows nothing but a number and who has no HOME. */
+export function homeFolder(): string {
+  try {
+    return os.homedir();
+  } catch {
+    return '/';
+  }
+}
+
 /** Where everything fetched or built for this user lives: FAISS_VISION_CACHE, else the XDG cache folder's faiss-vision. */
 export function cacheFolder(): string {
   const { FAISS_VISION_CACHE, XDG_CACHE_HOME } = process.env;
   if (FAISS_VISION_CACHE) return path.resolve(FAISS_VISION_CACHE);
   // The XDG base directory specification: a relative path there counts as not set.
-  const base = XDG_CACHE_HOME && path.isAbsolute(XDG_CACHE_HOME) ? XDG_CACHE_HOME : path.join(os.homedir(), '.cache');
+  const base = XDG_CACHE_HOME && path.isAbsolute(XDG_CACHE_HOME) ? XDG_CACHE_HOME : path.join(homeFolder(), '.cache');
   return path.join(base, 'faiss-vision');
 }
 
