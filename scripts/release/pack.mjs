@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // npm run pack [-- NAME...]: makes the packages of a release from what the set-up built here, as folders and tarballs in
-// build/packages. NAME is main, search, vision or models; all without it.
+// build/packages. NAME is main, service, search, vision or models; all without it.
 //
 //   --folders    no tarballs, which take a while for libtorch
 import { execFileSync } from 'node:child_process'
@@ -21,6 +21,7 @@ export const packages = {
   vision: { source: 'packages/vision-linux-x64', fill: visionPackage },
   models: { source: 'packages/models', fill: modelsPackage },
   main: { source: '.' },
+  service: { source: 'packages/service' },
 }
 
 /**
@@ -33,12 +34,12 @@ export async function pack(name, { tarball = true, into = join(projectFolder, 'b
   const folder = emptied(join(into, name))
   let about = {}
   if (fill === undefined) {
-    unpackMain(folder)
+    unpackOwn(folder, join(projectFolder, source))
   } else {
     cpSync(join(projectFolder, source), folder, { recursive: true })
-    cpSync(join(projectFolder, 'LICENSE'), join(folder, 'LICENSE'))
     about = (await fill(folder, { faissRoot: faissFolder() })) ?? {}
   }
+  cpSync(join(projectFolder, 'LICENSE'), join(folder, 'LICENSE'))
   writeFileSync(join(folder, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`)
   const result = { package: manifest.name, version: manifest.version, folder, bytes: sizeOf(folder), ...about }
   return tarball ? { ...result, tarball: npmPack(folder, into) } : result
@@ -48,6 +49,7 @@ export async function pack(name, { tarball = true, into = join(projectFolder, 'b
 function manifestOf(name) {
   const own = read(join(projectFolder, packages[name].source, 'package.json'))
   const { version } = read(join(projectFolder, 'package.json'))
+  if (name === 'service') return { ...own, version, peerDependencies: { 'faiss-vision': version } }
   if (name !== 'main') return { ...own, version }
   // Not in the repository's: a clone would ask the registry for what it builds itself.
   const search = read(join(projectFolder, packages.search.source, 'package.json')).name
@@ -55,10 +57,10 @@ function manifestOf(name) {
 }
 
 /** What `files` in package.json names, as npm itself understands it. */
-function unpackMain(folder) {
+function unpackOwn(folder, source) {
   const work = mkdtempSync(join(tmpdir(), 'faiss-vision-pack-'))
   try {
-    execFileSync('tar', ['-xzf', npmPack(projectFolder, work), '-C', folder, '--strip-components=1'])
+    execFileSync('tar', ['-xzf', npmPack(source, work), '-C', folder, '--strip-components=1'])
   } finally {
     rmSync(work, { recursive: true })
   }
