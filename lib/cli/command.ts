@@ -29,6 +29,8 @@ export const exitCode = {
   usage: 2,
   /** A file could not be read, written or fetched. */
   failed: 3,
+  /** The configuration of `serve` has a mistake: EX_CONFIG of sysexits.h, which systemd knows. */
+  configuration: 78,
 } as const;
 
 /** A mistake in how a command was called. */

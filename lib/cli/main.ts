@@ -24,6 +24,8 @@ const commands: readonly Command[] = [
 
 // What a library refuses because of an option's value is a mistake in the call, not in a file.
 const usageCodes = ['ERR_USAGE', 'ERR_INVALID_ARGUMENT', 'ERR_UNKNOWN_MODEL'];
+// What the service was told to do; starting it again does not help.
+const configurationCodes = ['ERR_CONFIG_NOT_FOUND', 'ERR_CONFIG_INVALID', 'ERR_NO_TOKEN'];
 
 function help(): string {
   const width = Math.max(...commands.map(({ name }) => name.length));
@@ -71,6 +73,7 @@ export async function main(args: string[], io: Io): Promise<number> {
   } catch (error) {
     if (!isTold(error)) throw error;
     complain(io, error);
+    if (configurationCodes.includes(error.code)) return exitCode.configuration;
     if (!usageCodes.includes(error.code)) return exitCode.failed;
     const hint = command ? `usage: ${command.usage.split('\n')[0]}` : 'faiss-vision --help lists the commands.';
     if (error.code === 'ERR_USAGE') io.stderr.write(`${hint}\n`);

@@ -12,8 +12,8 @@ const usage = `faiss-vision serve [--config FILE] [options]
   --tokens              list the tokens
   --remove-token NAME   end a token
 
-Runs cameras, recognition, rules, the HTTP API and the page until SIGINT or SIGTERM. It is in a package of its own:
-npm install ${PACKAGE}`;
+Runs cameras, recognition, rules, the HTTP API and the page until SIGINT or SIGTERM; exit code 78 is a mistake in the
+configuration. It is in a package of its own: npm install ${PACKAGE}`;
 
 const options = {
   config: { type: 'string', default: 'faiss-vision.yaml' },

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { loadConfig } from './config/load.js';
@@ -24,10 +25,17 @@ export async function serve(file: string, onListening: (address: string) => void
   });
   try {
     onListening(await service.start());
+    tellSystemd(service);
     await asked;
   } finally {
     await service.stop();
   }
+}
+
+/** That it runs, where the unit that started this waits for it (Type=notify): Node has no sockets of that kind. */
+function tellSystemd({ log }: Service): void {
+  if (!process.env.NOTIFY_SOCKET) return;
+  spawn('systemd-notify', ['--ready'], { stdio: 'ignore' }).on('error', (error) => log.warn({ reason: error.message }, 'systemd was not told'));
 }
 
 /** Makes a token for the API of a configuration's service and returns it; it is written nowhere. */
