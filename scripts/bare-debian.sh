@@ -1,5 +1,5 @@
-# What scripts/try-fresh.sh and scripts/try-install.sh share: a minimal Debian in the folder $root, and a way to run in it.
-# Sourced by both; once their arguments are read into $root, $keep and $suite, they call `begin` with all of them.
+# What the trials scripts/try-*.sh share: a minimal Debian in the folder $root, and a way to run in it.
+# Sourced by each; once their arguments are read into $root, $keep and $suite, they call `begin` with all of them.
 
 keep=no root='' suite=bookworm
 trial=$(basename "$0" .sh)

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadConfig } from '../packages/service/dist/config/load.js';
 import { RunningService } from './support/service';
 
 const projectFolder = join(__dirname, '..');
@@ -57,6 +58,17 @@ describe('the systemd unit', () => {
       await service.close();
     }
   });
+});
+
+it('the image starts what the unit starts, and looks after the port that it has by default', async () => {
+  const dockerfile = readFileSync(join(deploy, 'Dockerfile'), 'utf8');
+  const [, start] = /^ExecStart=(.*)$/m.exec(unit)!;
+  const [, entrypoint] = /^ENTRYPOINT (.*)$/m.exec(dockerfile)!;
+  expect(JSON.parse(entrypoint!)).toEqual(['tini', '--', ...start!.split(' ')]);
+  writeFileSync(join(folder, 'empty.yaml'), '');
+  const { port } = (await loadConfig(join(folder, 'empty.yaml'))).config.http;
+  expect(dockerfile).toMatch(new RegExp(`^EXPOSE ${port}$`, 'm'));
+  expect(dockerfile).toMatch(new RegExp(`^HEALTHCHECK .*'://127[.]0[.]0[.]1:${port}/`, 'm'));
 });
 
 it('the package has both, and asks for the faiss-vision of its own version', async () => {
