@@ -42,7 +42,8 @@ if [[ ! -e $root/usr/local/bin/npx ]]; then
 fi
 
 echo "== $(basename "${tarballs[0]}") and its companions"
-rm -rf "$root"/{var/log/journal/*,etc/systemd/system/*/faiss-vision.service,root/packages,opt/faiss-vision,srv/*,"$etc"} "$root"/var/{lib,cache,log}/{,private/}faiss-vision
+rm -rf "$root"/{var/log/journal/*,etc/systemd/system/*/faiss-vision.service,root/packages,opt/faiss-vision,srv/*,"$etc"}
+rm -rf "$root"/var/{lib,cache,log}/{,private/}faiss-vision
 mkdir -p "$root"/{root/packages,srv/door,"$etc"}
 cp "${tarballs[@]}" "$root/root/packages/"
 # Scripts are left out: the only one is better-sqlite3's, which fetches its publisher's build. The one of this clone takes its place.

@@ -29,10 +29,10 @@ describe('the systemd unit', () => {
   it('does not start again what a configuration keeps from starting', () => {
     const config = join(folder, 'mistake.yaml');
     writeFileSync(config, 'camera: []\n');
-    const start = (file: string) => spawnSync(process.execPath, [join(projectFolder, manifest.bin['faiss-vision']!), 'serve', '--config', file], { encoding: 'utf8' });
+    const main = join(projectFolder, manifest.bin['faiss-vision']!);
     const [, codes] = /^RestartPreventExitStatus=(.*)$/m.exec(unit)!;
     for (const file of [config, join(folder, 'none.yaml')]) {
-      const { status, stderr } = start(file);
+      const { status, stderr } = spawnSync(process.execPath, [main, 'serve', '--config', file], { encoding: 'utf8' });
       expect(stderr).toMatch(/^faiss-vision: ERR_CONFIG_(INVALID|NOT_FOUND): /);
       expect(codes!.split(' ')).toContain(String(status));
     }
@@ -40,7 +40,12 @@ describe('the systemd unit', () => {
 
   it.skipIf(!isThere('systemd-notify'))('is told that the service runs, once it does', async () => {
     const socket = join(folder, 'notify');
-    const listen = 'import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1]); print("bound", flush=True); print(s.recv(999).decode())';
+    const listen = `
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+print('bound', flush=True)
+print(s.recv(999).decode())`;
     const listener = spawn('python3', ['-c', listen, socket], { stdio: ['ignore', 'pipe', 'inherit'] });
     let heard = '';
     const ended = new Promise((resolve) => listener.once('close', resolve));
