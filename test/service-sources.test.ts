@@ -72,11 +72,11 @@ describe('a camera over HTTP', () => {
 
   it('that goes silent is stalled, then lost', async () => {
     const { told, close } = await oneFrame({ stallAfter: 0.5, lostAfter: 1.5 });
-    vi.advanceTimersByTime(499);
+    await vi.advanceTimersByTimeAsync(499);
     expect(told).toEqual(['live']);
-    vi.advanceTimersByTime(200);
+    await vi.advanceTimersByTimeAsync(200);
     expect(told).toEqual(['live', 'stalled: no frame for 0.5 s']);
-    vi.advanceTimersByTime(900);
+    await vi.advanceTimersByTimeAsync(900);
     vi.useRealTimers();
     await until('it is lost', () => told.includes('LOST'));
     expect(told.slice(2, 4)).toEqual(['lost: no frame for 1.5 s', 'LOST']);
@@ -86,9 +86,9 @@ describe('a camera over HTTP', () => {
   it('is not lost where the clock of the machine is set', async () => {
     const { told, close } = await oneFrame({ stallAfter: 2, lostAfter: 10 }); // which is looked at twice a second
     vi.setSystemTime(Date.now() + 3600_000);
-    vi.advanceTimersByTime(1900);
+    await vi.advanceTimersByTimeAsync(1900);
     expect(told).toEqual(['live']);
-    vi.advanceTimersByTime(600);
+    await vi.advanceTimersByTimeAsync(600);
     expect(told).toEqual(['live', 'stalled: no frame for 2 s']);
     vi.useRealTimers();
     await close();
