@@ -27,7 +27,7 @@ let recognizer: FaceRecognizer;
 beforeAll(async () => {
   weights = await seededFacenet();
   recognizer = await FaceRecognizer.load({ model: 'facenet', weights: weights.file });
-}, 60_000);
+});
 afterAll(async () => {
   await recognizer?.close();
   weights?.remove();
@@ -209,7 +209,7 @@ describe('weights', () => {
     } finally {
       delete process.env.FAISS_VISION_MODELS;
     }
-  }, 60_000);
+  });
 
   it('of another network, cut, or without a layer', async () => {
     const tensors = facenetTensors();
@@ -231,7 +231,7 @@ describe('weights', () => {
     writeFileSync(text, 'cos\nsystem\n(S"true"\ntR.');
     await expect(load(text)).rejects.toMatchObject({ code: 'ERR_WEIGHTS_CORRUPT' });
     await expect(load(join(weights.folder, 'nowhere.safetensors'))).rejects.toMatchObject({ code: 'ERR_WEIGHTS_NOT_FOUND' });
-  }, 60_000);
+  });
 
   it('that are no file, or a PyTorch file for another network', async () => {
     const place = (name: string) => join(weights.folder, name);

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Gallery } from '../dist/gallery';
 import { codeOf, faceOf, facesOf, likeness, made, withFolder, withGallery } from './support/gallery';
+import { until } from './support/wait';
 
 /** A minute in a long run. */
 const seconds = Number(process.env.GALLERY_SOAK_SECONDS ?? 3);
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A face of a place, the further from it the higher the version. */
 const version = (place: string, number: number) => {
@@ -32,12 +32,13 @@ it(
       const called: number[] = [];
       const resolved: number[] = [];
       const begin = performance.now();
-      const end = begin + seconds * 1000;
+      // Longer where the machine or its disk is slow: until enough has been answered and changed.
+      const over = () => performance.now() > begin + seconds * 1000 && answers > 100 && called.length > 20;
       let random = 7;
       const pick = (below: number) => (random = (random * 48271) % 2147483647) % below;
 
       const writer = async () => {
-        while (performance.now() < end) {
+        while (!over()) {
           const place = places[pick(places.length)]!;
           const number = pick(versions);
           const state = states.at(-1)!;
@@ -62,7 +63,7 @@ it(
       let answers = 0;
       const wrong: string[] = [];
       const client = async (number: number) => {
-        while (performance.now() < end) {
+        while (!over()) {
           // Two faces at once: both answers must be right for the same moment.
           const [a, b] = [places[(number + answers) % places.length]!, places[(number + answers + 1 + (number % 3)) % places.length]!];
           const first = resolved.findLastIndex((time) => time !== undefined) + 1; // changes that had resolved
@@ -81,8 +82,6 @@ it(
       await Promise.all([writer(), ...Array.from({ length: 50 }, (_, i) => client(i))]);
       delay.disable();
       expect(wrong.slice(0, 5)).toEqual([]);
-      expect(answers).toBeGreaterThan(100);
-      expect(called.length).toBeGreaterThan(20);
       // Nothing holds the event loop for as long as a write with its syncs, a search or a build takes on a slow machine.
       expect(delay.percentile(50) / 1e6).toBeLessThan(100);
       console.log(
@@ -103,11 +102,7 @@ describe('two processes', () => {
         const name = line.slice(1);
         if (line.startsWith('+') && name.endsWith('7')) continue; // removed at once
         const wanted = line.startsWith('+');
-        const began = performance.now();
-        while ((await gallery.identifyFeatures(faceOf(name)))[0]!.found !== wanted) {
-          await sleep(10);
-          expect(performance.now() - began, line).toBeLessThan(5000); // a second, where nothing else runs
-        }
+        await until(line, async () => (await gallery.identifyFeatures(faceOf(name)))[0]!.found === wanted);
       }
       expect((await gallery.list()).items.map(({ name }) => name)).toHaveLength(16);
     }));
@@ -115,16 +110,18 @@ describe('two processes', () => {
   it('may both write', () =>
     withGallery(async (gallery, file) => {
       const process_ = spawn(process.execPath, [child, file, '0', '200', 'keep'], { stdio: ['ignore', 'pipe', 'inherit'] });
-      const ended = new Promise((resolve) => process_.once('exit', resolve));
+      const ended = new Promise((resolve) => process_.once('close', resolve)); // once all that it said was read
       const lines: string[] = [];
       createInterface({ input: process_.stdout }).on('line', (line) => lines.push(line));
       for (let i = 0; i < 100; i++) await gallery.enrollFeatures(`Here ${i}`, faceOf(`Here ${i}`));
       await ended;
       expect(lines.at(-1)).toBe('closed');
       expect((await gallery.describe()).people).toBe(300);
-      await sleep(500);
-      const found = await gallery.identifyFeatures(facesOf(faceOf('Here 50'), faceOf('Person 150')));
-      expect(found.map(({ person }) => person?.name)).toEqual(['Here 50', 'Person 150']);
+      await until('the other one’s people are found', async () => {
+        const found = await gallery.identifyFeatures(facesOf(faceOf('Here 50'), faceOf('Person 150')));
+        expect(found[0]!.person?.name).toBe('Here 50');
+        return found[1]!.person?.name === 'Person 150';
+      });
     }));
 
   it('are told when the other keeps the file to itself', () =>

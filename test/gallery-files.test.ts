@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { Gallery } from '../dist/gallery';
 import { makeDisk, mounts } from './support/disk';
 import { codeOf, faceOf, facesOf, likeness, made, withFolder, withGallery } from './support/gallery';
+import { until } from './support/wait';
 
 const child = join(__dirname, 'support', 'gallery-child.cjs');
 
@@ -151,12 +152,7 @@ describe('features written by hand', () => {
         [`INSERT INTO faces (id, person, model, created, features) VALUES ('bad', 1, 1, 0, x'00')`],
         ['UPDATE gallery SET changes = changes + 1'],
       );
-      let code = '';
-      for (let i = 0; i < 100 && code !== 'ERR_GALLERY_CORRUPT'; i++) {
-        await new Promise((resolve) => setTimeout(resolve, 50));
-        code = await codeOf(gallery.identifyFeatures(faceOf('Ada')));
-      }
-      expect(code).toBe('ERR_GALLERY_CORRUPT');
+      await until('they are noticed', async () => (await codeOf(gallery.identifyFeatures(faceOf('Ada')))) === 'ERR_GALLERY_CORRUPT');
     }));
 });
 

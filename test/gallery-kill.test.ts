@@ -10,17 +10,19 @@ import { faceOf, facesOf, made, withFolder } from './support/gallery';
 const kills = Number(process.env.GALLERY_KILLS ?? 20);
 const child = join(__dirname, 'support', 'gallery-child.cjs');
 
-/** What a child that was killed some time after its first enrolment has said. */
+/** What a child has said that was killed some time after its fourth enrolment, of which some wait for the same write. */
 async function killed(file: string, first: number, after: number, keep: boolean): Promise<string[]> {
   const process_ = spawn(process.execPath, [child, file, String(first), '1000000000', ...(keep ? ['keep'] : [])], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const lines: string[] = [];
   let timer: NodeJS.Timeout | undefined;
+  let enrolled = 0;
   for await (const line of createInterface({ input: process_.stdout })) {
     lines.push(line);
     if (line.startsWith('!')) throw new Error(line);
-    timer ??= setTimeout(() => process_.kill('SIGKILL'), after);
+    if (line.startsWith('+')) enrolled++;
+    if (enrolled > 3) timer ??= setTimeout(() => process_.kill('SIGKILL'), after);
   }
   return lines;
 }

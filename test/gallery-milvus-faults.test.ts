@@ -80,26 +80,26 @@ describe.skipIf(missing !== undefined)('a gallery on a Milvus server that fails'
   });
 
   it('waits for a server that is slow, and says so where it takes too long', async () => {
-    const store = await open('slow', { timeout: 1000, retryFor: 60_000 });
+    const store = await open('slow', { timeout: 2000, retryFor: 120_000 });
     const one = someone();
     proxy.silent = true;
     const enrolling = store.enroll([one], { sameName: 'refuse' });
-    await pause(2500); // more than one attempt
+    await pause(4500); // more than one attempt
     proxy.silent = false;
     expect(await enrolling).toMatchObject([{ added: 3 }]);
-    const impatient = await open('slow', { timeout: 300, retryFor: 600 });
+    await store.close();
     proxy.silent = true;
-    await expect(impatient.enroll([someone()], { sameName: 'refuse' })).rejects.toMatchObject({
+    // All that it does is asked in the same way; opening it is the first of that.
+    await expect(open('slow', { timeout: 300, retryFor: 600 })).rejects.toMatchObject({
       code: 'ERR_GALLERY_UNREACHABLE',
       message: expect.stringContaining('no answer in time'),
     });
     proxy.silent = false;
-    await Promise.all([store.close(), impatient.close()]);
     expect(await everybody(server.url('slow'))).toEqual(expected([one]));
   });
 
   it('has everybody who was acknowledged after a kill of the server, once and whole', async () => {
-    const store = await open('killed', { retryFor: 60_000 });
+    const store = await open('killed', { retryFor: 120_000 });
     const acknowledged: Enrolment[] = [];
     let stop = false;
     let changes = 0;

@@ -4,6 +4,7 @@ import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
 import { Gallery } from '../dist/gallery';
 import { codeOf, faceOf, facesOf, likeness, made, withFolder, withGallery } from './support/gallery';
+import { until } from './support/wait';
 
 /** Every byte of every file beside a gallery, by name. */
 function files(file: string): Map<string, Buffer> {
@@ -63,12 +64,7 @@ describe('forgetting', () => {
       const other = await Gallery.open(file, { recognizer: made });
       await other.remove('Ada');
       expect(holding(file, piece(faceOf('Ada')))).toEqual([]);
-      let found = true;
-      for (let i = 0; i < 100 && found; i++) {
-        await new Promise((resolve) => setTimeout(resolve, 30));
-        [{ found } = { found }] = await gallery.identifyFeatures(faceOf('Ada'));
-      }
-      expect(found).toBe(false);
+      await until('she is not found any more', async () => !(await gallery.identifyFeatures(faceOf('Ada')))[0]!.found);
       await other.close();
     }));
 });

@@ -6,10 +6,10 @@ import { describe, expect, it } from 'vitest';
 import { bruteForce, seeded } from './support/vectors';
 
 const sharing = (what: string) =>
-  JSON.parse(execFileSync(process.execPath, ['--expose-gc', resolve(__dirname, 'support/index-sharing.cjs'), what], { encoding: 'utf8', timeout: 240_000 })) as Record<string, number>;
+  JSON.parse(execFileSync(process.execPath, ['--expose-gc', resolve(__dirname, 'support/index-sharing.cjs'), what], { encoding: 'utf8' })) as Record<string, number>;
 
 describe('an index that threads share', () => {
-  it('eight workers search it at once, and each answer is the brute-force one', { timeout: 120_000 }, async () => {
+  it('eight workers search it at once, and each answer is the brute-force one', async () => {
     const d = 24;
     const n = 1000;
     const k = 7;
@@ -38,12 +38,12 @@ describe('an index that threads share', () => {
     await index.close();
   });
 
-  it('a worker on an index of 200 MB adds less than 5 MB to what any worker takes', { timeout: 250_000 }, () => {
+  it('a worker on an index of 200 MB adds less than 5 MB to what any worker takes', () => {
     const { own, attached } = sharing('memory');
     expect(attached! - own!).toBeLessThan(5e6);
   });
 
-  it('workers that end in the middle of their work leave it whole', { timeout: 250_000 }, () => {
+  it('workers that end in the middle of their work leave it whole', () => {
     expect(sharing('ending')).toEqual({ answers: 100 });
   });
 

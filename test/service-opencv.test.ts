@@ -14,7 +14,7 @@ process.env.NODE_PATH = opencvModules;
 delete process.env.OPENCV4NODEJS_DISABLE_AUTOBUILD;
 
 const serving = (cameras: object[]) =>
-  closed(new RunningService({ cameras: cameras.map((camera) => ({ reader: 'opencv', ...camera })), decision: { leftAfter: 0.8 } })).start();
+  closed(new RunningService({ cameras: cameras.map((camera) => ({ reader: 'opencv', ...camera })), decision: { unknownFrames: 3, leftAfter: 0.8 } })).start();
 const camera = async (service: RunningService, id: string) => (await service.call('GET', `/v1/cameras/${id}`)).body;
 
 describe.skipIf(missing || ffmpeg === undefined)('VideoCapture of @u4/opencv4nodejs in the service (with ffmpeg)', () => {
@@ -31,7 +31,7 @@ describe.skipIf(missing || ffmpeg === undefined)('VideoCapture of @u4/opencv4nod
         return ['recognised Obama', 'left Obama', 'unknown', 'left'].every((type) => types.includes(type));
       });
     }
-    await until('the film is over', async () => (await camera(service, 'film')).state === 'lost', 120);
+    await until('the film is over', async () => (await camera(service, 'film')).state === 'lost');
     const { reason, frames } = await camera(service, 'film');
     expect(reason).toBe('the film is over');
     const all = 2 * (await visits()).length;

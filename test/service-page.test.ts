@@ -121,8 +121,8 @@ describe.skipIf(program === undefined)('the page (with chromium)', () => {
 
   it('shows who is at the door, each box on its own frame', async () => {
     await show('live');
-    await card('Front door').locator('.face-recognised').getByText('Barack Obama').waitFor({ timeout: 60_000 });
-    expect(await card('Front door').locator('.face-label').innerText()).toMatch(/distance 0\.\d\d · face (0|1)\.\d{3}/);
+    await card('Front door').locator('.face-recognised').getByText('Barack Obama').waitFor();
+    await card('Front door').locator('.face-recognised').getByText(/distance 0\.\d\d · face [01]\.\d{3}/).waitFor();
     await card('Front door').getByRole('img', { name: 'Front door: Barack Obama' }).waitFor();
     // As over a slow line: while a picture is on its way, newer ones are looked at.
     await page.route('**/door/frame.jpg', async (route) => {
@@ -158,7 +158,7 @@ describe.skipIf(program === undefined)('the page (with chromium)', () => {
         const light = element.querySelector('.near-light')!;
         return { text: light.textContent, near: light.getAttribute('data-near'), covered: element.querySelector('meter')!.value > 0.3 };
       });
-    await expect.poll(seen, { timeout: 30_000, interval: 20 }).toEqual({ text: expect.stringContaining('Something is near'), near: 'true', covered: true });
+    await expect.poll(seen, { timeout: 120_000, interval: 20 }).toEqual({ text: expect.stringContaining('Something is near'), near: 'true', covered: true });
     await picture('near');
     await card('Drive').getByText('Nothing is near').waitFor();
     await page.locator('.newest').getByText(/Something is near: \d+ % of the picture/).first().waitFor();
@@ -224,7 +224,7 @@ describe.skipIf(program === undefined)('the page (with chromium)', () => {
     expect(await violations(page)).toEqual([]);
     await page.keyboard.press('Escape');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
-    await page.waitForFunction(() => document.activeElement?.textContent === 'Forget J. Biden', undefined, { timeout: 10_000 });
+    await page.waitForFunction(() => document.activeElement?.textContent === 'Forget J. Biden', undefined);
     await page.getByRole('button', { name: 'Forget J. Biden' }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Forget' }).click();
     await page.getByRole('heading', { name: 'People', exact: true }).waitFor();
@@ -303,7 +303,7 @@ describe.skipIf(program === undefined)('the page (with chromium)', () => {
     await service.stop('SIGKILL');
     await page.getByRole('status').getByText('Reconnecting').waitFor();
     await service.start();
-    await page.getByRole('status').getByText('Connected', { exact: true }).waitFor({ timeout: 60_000 });
+    await page.getByRole('status').getByText('Connected', { exact: true }).waitFor();
     const newest = async () => (await service.call('GET', '/v1/events?limit=1', undefined, bearer())).body.events[0].sequence;
     const known = await newest();
     await until('another event has happened', async () => (await newest()) > known);

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { RuleConfig } from '../packages/service/dist/config/schema.js';
 import { act } from '../packages/service/dist/actions.js';
 import { Webhook } from '../packages/service/dist/delivery/webhook.js';
@@ -32,11 +32,12 @@ beforeEach(() => {
   events = new EventStore(db);
 });
 afterEach(() => {
+  vi.useRealTimers();
   db.close();
   rmSync(folder, { recursive: true });
 });
 
-const rule = (more: Partial<RuleConfig> = {}): RuleConfig => ({ name: 'open', event: 'recognised', people: ['Ada'], validFor: 5, enabled: true, do: [{ mqtt: { topic: 'door' } }], ...more });
+const rule = (more: Partial<RuleConfig> = {}): RuleConfig => ({ name: 'open', event: 'recognised', people: ['Ada'], validFor: 600, enabled: true, do: [{ mqtt: { topic: 'door' } }], ...more });
 const ada: NewEvent = { type: 'recognised', camera: 'door', person: { id: 'a', name: 'Ada' }, distance: 0.4 };
 
 describe('a rule is about', () => {
@@ -109,14 +110,19 @@ describe('actions', () => {
   });
 
   it('at most so often in so long, over restarts too', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] }); // writing five events takes a busy disk as long as it likes
     let done = 0;
-    const { tell, rules, restart } = setUp([rule({ atMost: { times: 2, seconds: 0.4 } })], async () => `${done++}`);
+    const { tell, rules, restart } = setUp([rule({ atMost: { times: 2, seconds: 60 } })], async () => `${done++}`);
     for (let i = 0; i < 5; i++) tell(ada);
     restart();
     tell(ada);
     await rules().close();
     expect(done).toBe(2);
-    await sleep(450);
+    vi.setSystemTime(Date.now() + 59_000);
+    tell(ada);
+    await rules().close();
+    expect(done).toBe(2);
+    vi.setSystemTime(Date.now() + 2000);
     tell(ada);
     await rules().close();
     expect(done).toBe(3);
@@ -203,18 +209,20 @@ it('a webhook action is signed, and of one without an answer nobody knows', asyn
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-  const webhooks = [new Webhook({ name: 'lock', url, secret: '0123456789abcdef', rulesOnly: true, timeout: 0.3 })];
   const event = events.add(ada, []);
-  const result = () =>
-    act({ webhook: 'lock' }, event, rule(), { mqtt: undefined, webhooks, keepPhoto: async () => {} }).catch(({ message, unknown }) => [message, unknown]);
+  const result = (timeout = 60) => {
+    const webhooks = [new Webhook({ name: 'lock', url, secret: '0123456789abcdef', rulesOnly: true, timeout })];
+    return act({ webhook: 'lock' }, event, rule(), { mqtt: undefined, webhooks, keepPhoto: async () => {} }).catch(({ message, unknown }) => [message, unknown]);
+  };
   expect(await result()).toBe('lock');
   expect(asked).toEqual([`${event.id}.open true rule,event,expires`]);
   for (answer of [500, 302]) expect(await result()).toEqual([`webhook lock answers ${answer}`, false]);
+  expect(asked).toHaveLength(3); // nothing was asked twice, or followed
   answer = 0;
-  expect(await result()).toEqual(['webhook lock: no answer in 0.3 s', true]);
+  expect(await result(0.3)).toEqual(['webhook lock: no answer in 0.3 s', true]);
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
-  expect(asked).toHaveLength(4); // nothing was asked twice, or followed
+  expect(asked.length).toBeLessThanOrEqual(4); // on a machine that stood still the time was over before it was asked
 });
 
 describe('the outbox', () => {
@@ -315,9 +323,9 @@ describe('events that the database does not take', () => {
   });
 
   it('open no door when their time is over, and take nothing from the limit of those that come then', async () => {
-    const { recorder, rules, did } = setUp({ validFor: 5, atMost: { times: 1, seconds: 10 } });
+    const { recorder, rules, did } = setUp({ validFor: 600, atMost: { times: 1, seconds: 1200 } });
     db.pragma('query_only = ON');
-    recorder.tell({ ...ada, time: new Date(Date.now() - 60_000) });
+    recorder.tell({ ...ada, time: new Date(Date.now() - 3600_000) });
     db.pragma('query_only = OFF');
     await until('nothing waits', () => recorder.waiting === undefined);
     recorder.tell(ada);
@@ -334,12 +342,22 @@ describe('events that the database does not take', () => {
     recorder.tell({ type: 'near', camera: 'yard' });
     db.pragma('query_only = OFF');
     other.exec('BEGIN IMMEDIATE');
+    let attempts = 0;
+    const add = events.add.bind(events);
+    events.add = (...given) => (attempts++, add(...given));
     const delay = monitorEventLoopDelay({ resolution: 10 });
     delay.enable();
-    await until('it was tried again', () => recorder.waiting?.reason === 'database is locked');
-    await sleep(50);
+    // A wait of the usual patience takes 5 s at each attempt; a machine that stands still does so at one of them.
+    let longest = Infinity;
+    for (let round = 0; round < 3 && longest > 4; round++) {
+      const before = attempts;
+      delay.reset();
+      await until('it was tried again', () => attempts > before && recorder.waiting?.reason === 'database is locked');
+      await sleep(50);
+      longest = delay.max / 1e9;
+    }
+    expect(longest).toBeLessThan(4);
     delay.disable();
-    expect(delay.max / 1e9).toBeLessThan(4); // a wait of the usual patience takes 5 s
     other.exec('COMMIT');
     await until('nothing waits', () => recorder.waiting === undefined);
     expect([heard, db.pragma('busy_timeout', { simple: true })]).toEqual([['yard near 1'], 5000]);

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectAsync, type MqttClient } from 'mqtt';
@@ -9,12 +10,17 @@ import { findProgram, until } from './wait.js';
 /** Debian's broker, which keeps its programs for administrators. */
 export const mosquitto = findProgram('mosquitto', '/usr/sbin');
 
+/** A port of the loopback that is free, and stays so: it is none of those that the system gives to whoever asks for any (from 32768 on). */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 12_000 + Math.floor(Math.random() * 20_000);
+    const server = createServer().listen(port, '127.0.0.1');
+    const free = await once(server, 'listening').then(() => true, () => false);
+    if (!free) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 /** A mosquitto of its own. */
@@ -42,7 +48,7 @@ export class Broker {
   async restart(): Promise<void> {
     this.#process = spawn(mosquitto!, ['-c', join(this.#folder, 'mosquitto.conf')], { stdio: 'ignore' });
     await until('the broker answers', async () => {
-      const client = await connectAsync(this.url, { reconnectPeriod: 0, connectTimeout: 500 }).catch(() => undefined);
+      const client = await connectAsync(this.url, { reconnectPeriod: 0, connectTimeout: 5000 }).catch(() => undefined);
       await client?.endAsync();
       return client !== undefined;
     });

@@ -39,7 +39,7 @@ export class TestBrowser {
     });
     page.on('request', (request) => this.requests.push(request.url()));
     await page.goto(url);
-    context.setDefaultTimeout(20_000);
+    context.setDefaultTimeout(120_000);
     return page;
   }
 

@@ -1,4 +1,5 @@
 // A process of its own that uses a gallery, told by its arguments: what, where, and where to.
+const { writeSync } = require('node:fs');
 const { Gallery } = require('faiss-vision/gallery');
 
 const dimension = 16;
@@ -15,12 +16,15 @@ const works = {
     }
   },
 
-  /** Copies one gallery into another, and says how far it is. */
+  /** Copies one gallery into another, says when a part of it is there, and stands still then. */
   async copy(from, to) {
     const [source, target] = [await Gallery.open(from, { recognizer }), await Gallery.open(to, { recognizer })];
-    process.stdout.write('begins\n');
-    await source.copyTo(target, { onProgress: (done) => process.stdout.write(`${done}\n`) });
-    await Promise.all([source.close(), target.close()]);
+    await source.copyTo(target, {
+      onProgress(done) {
+        writeSync(1, `${done}\n`);
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+      },
+    });
   },
 
   /** Uses a gallery and does not close it. */

@@ -1,28 +1,19 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { createConnection, createServer, type AddressInfo } from 'node:net';
+import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { milvusFolder, milvusMissing } from '../../scripts/setup/milvus.mjs';
+import { freePort } from './broker';
 
-const READY_MS = 60_000;
+const READY_MS = 120_000;
 /** Its writes wait for the disk, dozens in each test; a killed process loses nothing in memory files. */
 const MEMORY = '/dev/shm';
 
 /** Why the tests of Milvus cannot run here, undefined where they can. */
 export const missing: string | undefined = milvusMissing();
-
-/** A free port of the loopback. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** The server program of milvus-lite on the loopback, with one file. */
 export class MilvusServer {

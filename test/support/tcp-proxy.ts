@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { createConnection, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { freePort } from './broker';
 
 type Way = 'up' | 'down';
 
@@ -8,18 +9,19 @@ export class TcpProxy {
   readonly #target: number;
   readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
-  #port = 0;
+  #port: number;
   #cut: { way: Way; bytes: number } | undefined;
   #silent = false;
   /** How often a connection was cut. */
   cuts = 0;
 
-  private constructor(target: number) {
+  private constructor(target: number, port: number) {
     this.#target = target;
+    this.#port = port;
   }
 
   static async start(target: number): Promise<TcpProxy> {
-    const proxy = new TcpProxy(target);
+    const proxy = new TcpProxy(target, await freePort());
     await proxy.accept();
     return proxy;
   }
@@ -56,7 +58,6 @@ export class TcpProxy {
     if (this.#server !== undefined) return;
     this.#server = createServer((client) => this.#connect(client)).listen(this.#port, '127.0.0.1');
     await once(this.#server, 'listening');
-    this.#port = (this.#server.address() as AddressInfo).port;
   }
 
   #endAll(): void {

@@ -3,7 +3,7 @@ import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Waits for something to come true; fails with what was waited for. */
-export async function until(what: string, check: () => boolean | Promise<boolean>, seconds = 60): Promise<void> {
+export async function until(what: string, check: () => boolean | Promise<boolean>, seconds = 120): Promise<void> {
   const end = Date.now() + seconds * 1000;
   while (!(await check())) {
     if (Date.now() > end) throw new Error(`waited ${seconds} s in vain: ${what}`);
