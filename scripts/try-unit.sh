@@ -31,7 +31,7 @@ for file in "${tarballs[@]}"; do [[ -e $file ]] || fail "$file is not there: npm
 photos=$(node -p "require('$repo/dist/models/cache.js').photosFolder()")/face_recognition
 [[ -e $photos/obama.jpg ]] || fail "the demo's photos are not in $photos: npm run setup fetches them"
 
-bin=/opt/faiss-vision/node_modules/.bin/faiss-vision etc=/etc/faiss-vision state=/var/lib/private/faiss-vision
+bin=/opt/faiss-vision/node_modules/.bin/faiss-vision etc=/etc/faiss-vision state=/var/lib/private/faiss-vision log=/var/log/private/faiss-vision
 
 minimal_debian
 if [[ ! -e $root/usr/local/bin/npx ]]; then
@@ -117,8 +117,8 @@ echo "== started is ready"
 configure "${cameras[@]}" 'logs: { folder: /var/log/faiss-vision }'
 holds booted systemctl enable --now faiss-vision
 holds answers '"ready":true' ready
-holds [ "$(booted stat -c %a /var/lib/private/faiss-vision/service.db)" = 640 ]
-holds [ "$(booted find /var/lib/private/faiss-vision /var/log/private/faiss-vision -user root)" = '' ]
+holds [ "$(booted stat -c %a $state/service.db)" = 640 ]
+holds [ "$(booted find $state $log -user root)" = '' ]
 
 echo "== a folder and a film are seen; who is enrolled is recognised"
 within 60 answers '"camera":"door"' 'events?type=unknown'

@@ -4,20 +4,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../packages/service/dist/config/load.js';
-import { RunningService } from './support/service';
+import { RunningService } from './support/service.js';
+import { findProgram } from './support/wait.js';
 
 const projectFolder = join(__dirname, '..');
 const deploy = join(projectFolder, 'packages/service/deploy');
 const manifest = JSON.parse(readFileSync(join(projectFolder, 'package.json'), 'utf8')) as { version: string; bin: Record<string, string> };
 const unit = readFileSync(join(deploy, 'faiss-vision.service'), 'utf8');
-const isThere = (program: string) => spawnSync(program, ['--version']).status === 0;
 
 let folder: string;
 beforeAll(() => (folder = mkdtempSync(join(tmpdir(), 'faiss-vision-deploy-'))));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('the systemd unit', () => {
-  it.skipIf(!isThere('systemd-analyze'))('has no mistakes', () => {
+  it.skipIf(findProgram('systemd-analyze') === undefined)('has no mistakes', () => {
     // On this machine the packages are somewhere else.
     const file = join(folder, 'faiss-vision.service');
     writeFileSync(file, unit.replace(/^ExecStart=\S+/m, `ExecStart=${process.execPath}`));
@@ -38,7 +38,7 @@ describe('the systemd unit', () => {
     }
   });
 
-  it.skipIf(!isThere('systemd-notify'))('is told that the service runs, once it does', async () => {
+  it.skipIf(findProgram('systemd-notify') === undefined)('is told that the service runs, once it does', async () => {
     const socket = join(folder, 'notify');
     const listen = `
 import socket, sys
