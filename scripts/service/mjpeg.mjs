@@ -8,14 +8,16 @@ import { createServer } from 'node:http'
  */
 export async function mjpegServer(frames, { fps = 10, repeat = true, fromStart = false, port = 0 } = {}) {
   const open = new Set()
-  const begin = performance.now()
+  const now = () => process.uptime() * 1000 // no test sets this clock
+  const begin = now()
   const server = createServer((request, response) => {
     response.writeHead(200, { 'content-type': 'multipart/x-mixed-replace; boundary=frame' })
-    const first = fromStart ? performance.now() : begin
+    const first = fromStart ? now() : begin
     let sent = -1
     const timer = setInterval(
       () => {
-        const due = Math.floor(((performance.now() - first) * fps) / 1000)
+        if (!response.socket?.writable) return clearInterval(timer) // not every end is told by 'close'
+        const due = Math.floor(((now() - first) * fps) / 1000)
         if (due === sent) return
         sent = due
         if (!repeat && due >= frames.length) return // the camera stays, and shows nothing new
