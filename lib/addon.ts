@@ -248,6 +248,8 @@ export interface VisionAddon extends CommonAddon {
   releaseFeatures(handle: object): void;
   /** Frees the memory of a buffer, where it can be, instead of leaving it to the garbage collection. */
   detach(buffer: ArrayBuffer): void;
+  /** Gives memory that was freed back to the system, where the C library keeps it: how many milliseconds that took. */
+  giveBackMemory(): Promise<number>;
   /** Rejects with the reason where networks cannot run there. */
   checkDevice(device: string): Promise<void>;
   /** `cuda`: the CUDA that it was built with; not there in a build without. */

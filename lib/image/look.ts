@@ -1,6 +1,7 @@
 import { visionAddon } from '../addon';
 import type { Places } from '../calls';
 import { decode, type Decoding } from './decode';
+import { giveBackSoon } from './give-back';
 import type { ImageInput, Pixels } from './input';
 
 /**
@@ -18,6 +19,7 @@ export function lookAt<T>(image: ImageInput, how: Omit<Decoding, 'turn'>, places
     const pixels = await decode(image, 'image', { ...how, turn });
     const found = await look(pixels);
     if (pixels.own) visionAddon().detach(pixels.own);
+    giveBackSoon();
     return found;
   });
 }

@@ -1,9 +1,14 @@
+#include <chrono>
+#include <memory>
 #include <string>
 
 #include <ATen/Parallel.h>
 #include <napi.h>
 #include <omp.h>
 #include <torch/version.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #ifdef FAISS_VISION_CUDA
 #include <cuda_runtime_api.h>
 #endif
@@ -61,6 +66,22 @@ void detach(const Napi::CallbackInfo& info) {
     if (info[0].IsArrayBuffer()) napi_detach_arraybuffer(info.Env(), info[0]);
 }
 
+/// Binding: giveBackMemory(), a promise of milliseconds. It may take a while where much lies in pieces.
+Napi::Value giveBackMemory(const Napi::CallbackInfo& info) {
+    return promised(info, [&] {
+        const auto took = std::make_shared<double>(0);
+        const auto giveBack = [took] {
+#ifdef __GLIBC__
+            const auto begin = std::chrono::steady_clock::now();
+            ::malloc_trim(0);
+            *took = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+#endif
+        };
+        Environment& environment = Environment::of(info.Env());
+        return environment.submit(environment.makeQueue(), giveBack, [took](Napi::Env env, Napi::Value) { return Napi::Number::New(env, *took); });
+    });
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
     Environment::open(env, prepareThread);
     exports.Set("DepthEstimator", DepthBinding::define(env));
@@ -69,6 +90,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     exports.Set("releaseFeatures", Napi::Function::New(env, releaseFeatures, "releaseFeatures"));
     exports.Set("checkDevice", Napi::Function::New(env, checkDevice, "checkDevice"));
     exports.Set("detach", Napi::Function::New(env, detach, "detach"));
+    exports.Set("giveBackMemory", Napi::Function::New(env, giveBackMemory, "giveBackMemory"));
     exports.Set("close", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { Environment::close(info); }, "close"));
     exports.Set("setThreads", Napi::Function::New(env, setThreads, "setThreads"));
     exports.Set("info", Napi::Function::New(env, info, "info"));

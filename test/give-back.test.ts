@@ -1,0 +1,40 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { visionAddon } from '../dist/addon.js';
+import { lookAt } from '../dist/image/look.js';
+import { Places } from '../dist/calls.js';
+
+const addon = visionAddon();
+const pixels = { data: new Uint8Array(12), width: 2, height: 2, channels: 3 as const };
+const look = () => lookAt(pixels, {}, new Places(1), async () => 'seen');
+
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
+
+describe('memory that photos took', () => {
+  it('is given back once, about a second after photos, and not without', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    const giveBack = vi.spyOn(addon, 'giveBackMemory').mockResolvedValue(40);
+    for (let i = 0; i < 3; i++) expect(await look()).toBe('seen');
+    await vi.advanceTimersByTimeAsync(999);
+    expect(giveBack).toHaveBeenCalledTimes(0);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(giveBack).toHaveBeenCalledTimes(1);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(giveBack).toHaveBeenCalledTimes(1);
+
+    await look(); // the last time is long ago
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(giveBack).toHaveBeenCalledTimes(2);
+    await look(); // it took 40 ms, of which the next may come 50 times as much later
+    await vi.advanceTimersByTimeAsync(1999);
+    expect(giveBack).toHaveBeenCalledTimes(2);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(giveBack).toHaveBeenCalledTimes(3);
+  });
+
+  it('takes a time that is told', async () => {
+    expect(await addon.giveBackMemory()).toBeGreaterThanOrEqual(0);
+  });
+});
