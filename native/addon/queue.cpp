@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <future>
+#include <thread>
 #include <utility>
 
 namespace faiss_vision {
@@ -61,6 +62,7 @@ void Queue::push(std::unique_ptr<Task> task) {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         waiting_.push_back(std::move(task));
+        pushed_ = std::chrono::steady_clock::now();
         if (busy_) return;
         busy_ = true;
     }
@@ -115,7 +117,22 @@ std::vector<std::unique_ptr<Task>> Queue::takeGroup() {
     return group;
 }
 
+/// A loop that starts many searches takes a few microseconds for each, and the first of them, which goes at once, is soon done.
+void Queue::gather() {
+    constexpr std::chrono::microseconds kPause(30), kMost(5000);
+    const auto begin = std::chrono::steady_clock::now();
+    for (;; std::this_thread::yield()) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (waiting_.size() < 2) return;
+        const Work* const first = waiting_.front()->work_.get();
+        if (first == nullptr || !first->reads() || !first->gathers() || waiting_.size() >= first->most()) return;
+        const auto now = std::chrono::steady_clock::now();
+        if (now - pushed_ >= kPause || now - begin >= kMost) return;
+    }
+}
+
 bool Queue::runOne() {
+    gather();
     std::vector<std::unique_ptr<Task>> group;
     {
         const std::lock_guard<std::mutex> lock(mutex_);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -27,6 +28,10 @@ public:
     /// How many do so at the most. It bounds how long the first of them waits for its answer; by so many FAISS's batches are at
     /// their best.
     virtual size_t most() const { return 1024; }
+
+    /// Whether a group costs so much before its first member's share that it pays to let those who are calling at this moment
+    /// join: not for one that waits alone.
+    virtual bool gathers() const { return false; }
 
     /// Does its own work and that of the others, which all join it. Where this throws, each is run by itself.
     virtual void runWith(const std::vector<Work*>&) { run(); }
@@ -57,7 +62,8 @@ private:
 };
 
 /// The operations on one object, one at a time and in the order in which they were called. Reads that wait and join
-/// each other run as one: under load, many small searches become few full ones, and nobody waits for a timer.
+/// each other run as one: under load, many small searches become few full ones. Nobody waits for more to come, but for those that
+/// gather while calls come within microseconds of each other.
 class Queue : public std::enable_shared_from_this<Queue> {
 public:
     explicit Queue(const std::shared_ptr<Pool>& pool) : pool_(pool) {}
@@ -108,6 +114,7 @@ private:
 
     /// Runs the first task and those that join it; returns whether there is more to do.
     bool runOne();
+    void gather();
     bool meet(Meeting& meeting);
     void runMeeting(Meeting& meeting);
     std::vector<std::unique_ptr<Task>> takeGroup();
@@ -119,6 +126,7 @@ private:
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     std::deque<std::unique_ptr<Task>> waiting_;
+    std::chrono::steady_clock::time_point pushed_; // the last one
     bool busy_ = false;                // a thread runs a task, or the pool is about to give it one
     std::vector<const void*> running_; // the owners of the tasks that run
 };

@@ -116,6 +116,7 @@ public:
     /// Moves it to GPUs, or to the CPU without. Where that fails it stays where it is.
     /// Throws ERR_CUDA_UNAVAILABLE, ERR_CUDA_OUT_OF_MEMORY, ERR_UNSUPPORTED for what FAISS does not search there.
     void moveTo(const std::optional<GpuPlacement>& placement);
+    bool onGpu() const { return gpuPart(*index_) != nullptr; }
 
     /// Files are the same, wherever it is.
     void save(const std::string& path, const Progress& progress = nullptr) const;

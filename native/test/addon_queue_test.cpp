@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -10,7 +11,6 @@
 #include <vector>
 
 #ifdef __linux__
-#include <algorithm>
 #include <sys/resource.h>
 #endif
 
@@ -34,12 +34,17 @@ private:
 /// Reads that ask for the same join, and write down how many came together.
 class Ask : public Work {
 public:
-    Ask(int what, std::vector<std::pair<int, size_t>>& groups) : what_(what), groups_(groups) {}
+    Ask(int what, std::vector<std::pair<int, size_t>>& groups, std::atomic<bool>* gathering = nullptr)
+        : what_(what), groups_(groups), gathering_(gathering) {}
     void run() override { groups_.emplace_back(what_, 1); }
     bool reads() const override { return true; }
     bool joins(const Work& work) const override {
         const auto* const other = dynamic_cast<const Ask*>(&work);
         return other != nullptr && other->what_ == what_ && what_ >= 0;
+    }
+    bool gathers() const override {
+        if (gathering_ != nullptr) *gathering_ = true;
+        return gathering_ != nullptr;
     }
     void runWith(const std::vector<Work*>& others) override {
         if (what_ == 13) throw std::runtime_error("not together");
@@ -49,6 +54,7 @@ public:
 private:
     const int what_;
     std::vector<std::pair<int, size_t>>& groups_; // unguarded on purpose: the thread sanitizer sees two at once
+    std::atomic<bool>* const gathering_; // is told that it was asked whether it gathers
 };
 
 class Counted : public Task {
@@ -199,6 +205,44 @@ TEST_F(QueueTest, ReadsThatAskForTheSameRunTogetherUpToTheNextChange) {
     EXPECT_EQ(groups, expected);
     EXPECT_EQ(settled, 17);
     EXPECT_EQ(failed, 0);
+}
+
+TEST_F(QueueTest, ReadsThatGatherLetThoseWhoCallJoin) {
+    // Within microseconds, which a busy machine may not give this thread: it tries until it was quick enough.
+    bool joined = false;
+    for (int attempt = 0; attempt < 10000 && !joined; attempt++) {
+        const auto queue = std::make_shared<Queue>(pool);
+        std::vector<std::pair<int, size_t>> groups;
+        std::atomic<bool> gathering{false};
+        Gate gate;
+        push(*queue, gate.work());
+        gate.entered.get_future().wait();
+        for (int i = 0; i < 2; i++) queue->push(task(std::make_unique<Ask>(1, groups, &gathering)));
+        gate.open.set_value();
+        while (!gathering && queue->waiting() > 0) {
+        }
+        queue->push(task(std::make_unique<Ask>(1, groups)));
+        wait(*queue);
+        joined = groups.front().second == 3 && gathering;
+    }
+    EXPECT_TRUE(joined);
+    EXPECT_EQ(failed, 0);
+}
+
+TEST_F(QueueTest, WhatGathersStopsAtAChange) {
+    const auto queue = std::make_shared<Queue>(pool);
+    std::vector<std::pair<int, size_t>> groups;
+    std::atomic<bool> gathering{false};
+    Gate gate;
+    push(*queue, gate.work());
+    for (int i = 0; i < 3; i++) queue->push(task(std::make_unique<Ask>(1, groups, &gathering)));
+    push(*queue, [&] { groups.emplace_back(100, 0); });
+    queue->push(task(std::make_unique<Ask>(1, groups, &gathering)));
+    gate.entered.get_future().wait();
+    gate.open.set_value();
+    wait(*queue);
+    const std::vector<std::pair<int, size_t>> expected{{1, 3}, {100, 0}, {1, 1}};
+    EXPECT_EQ(groups, expected);
 }
 
 TEST_F(QueueTest, AGroupThatFailsIsRunOneByOne) {

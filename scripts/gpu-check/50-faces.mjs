@@ -96,7 +96,7 @@ async function kept({ device, number, rehearsal, size, load, say, verdict }, Fac
   const { info } = load('info')
   const recognizer = await FaceRecognizer.load({ model: 'facenet', weights, ...on(device, rehearsal ? 'fp32' : 'fp16') })
   const count = size(2048, 4)
-  const chips = new Uint8Array(count * 160 * 160 * 3).map((_, i) => (i * 2654435761) >>> 24)
+  const chips = different(count)
   const index = Index.factory(512, 'IDMap2,Flat', { device })
   const other = Index.factory(512, 'Flat', { device: 'cpu', exact: 'plain' })
   const ids = BigInt64Array.from({ length: count }, (_, i) => BigInt(i))
@@ -106,7 +106,7 @@ async function kept({ device, number, rehearsal, size, load, say, verdict }, Fac
   await other.add(array)
   const through = await index.search(array, 5)
   for (const [what, place] of [['the index on the device', index], ['one on the processor', other]]) {
-    const { ids: others, worst } = compare(await place.search(features, 5), through, 1e-3)
+    const { ids: others, worst } = compare(await place.search(features, 5), through, 1e-3, 1e-2)
     const measured = `${others} other ids, distances within ${worst.toExponential(1)}`
     verdict(`features kept on the device, searched by ${what}, as through the processor's memory`, others === 0 && worst <= 1e-3, measured, '0, 0.001')
   }
@@ -126,6 +126,23 @@ async function kept({ device, number, rehearsal, size, load, say, verdict }, Fac
   say(`From ${count} chips to neighbours: features kept on the device ${took(times.kept)}, through the processor's memory ${took(times.through)}.`)
   verdict("features that were given back take of the device's memory", taken <= 64, `${figure(taken)} MiB`, 'at most 64 MiB')
   await Promise.all([recognizer.close(), index.close(), other.close()])
+}
+
+/** Chips of 160 x 160 that a network tells apart: waves of another colour, length and direction each. */
+function different(count) {
+  const size = 160
+  const chips = new Uint8Array(count * size * size * 3)
+  let at = 0
+  for (let i = 0; i < count; i++) {
+    const [across, down] = [Math.sin(i) / 4, Math.cos(i * 1.7) / 4]
+    for (let y = 0; y < size; y++) {
+      for (let x = 0; x < size; x++) {
+        const wave = Math.sin(x * across + y * down)
+        for (let c = 0; c < 3; c++) chips[at++] = 127 + 127 * wave * Math.sin(i * (c + 1) * 0.37)
+      }
+    }
+  }
+  return chips
 }
 
 /** From files to features, decoding included. */

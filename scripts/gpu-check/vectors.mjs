@@ -17,12 +17,13 @@ export function uniform(n, d, seed) {
 /**
  * How two searches agree. Of vectors that are about as near either may come first: an id that the other lacks counts only
  * where its distance is not that of the other's at this place.
+ * @param least  distances below it count as this: of vectors of length 1 those near 0 are differences of numbers near 1
  */
-export function compare(found, expected, bound) {
+export function compare(found, expected, bound, least = 1e-6) {
   let ids = 0
   let worst = 0
   for (let i = 0; i < expected.labels.length; i++) {
-    const scale = Math.max(Math.abs(expected.distances[i]), 1e-6)
+    const scale = Math.max(Math.abs(expected.distances[i]), least)
     const error = Math.abs(found.distances[i] - expected.distances[i]) / scale
     if (found.labels[i] === -1n && expected.labels[i] === -1n) continue
     worst = Math.max(worst, error)

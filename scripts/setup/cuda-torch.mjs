@@ -41,7 +41,7 @@ export const cudaTorch = {
     if (named) {
       // CMake would pass over it without a word and take another one.
       if (!existsSync(join(named, 'TorchConfig.cmake'))) throw new SetupError(`FAISS_VISION_CUDA_TORCH is ${named}, where there is no TorchConfig.cmake`)
-      context.cudaTorch = { torch: named, toolkit: context.cudaRoot }
+      context.cudaTorch = { torch: named, toolkit: context.cudaRoot ?? context.environment.CUDAToolkit_ROOT }
       return `${named} (from the variable FAISS_VISION_CUDA_TORCH)`
     }
     const { folder, commands } = environment()

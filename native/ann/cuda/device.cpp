@@ -137,7 +137,7 @@ void requireGpu(int number) {
     if (!reason.empty()) throw Error("ERR_CUDA_UNAVAILABLE", "`device` 'cuda:" + std::to_string(number) + "' cannot be used: " + reason);
 }
 
-CudaDevice::CudaDevice(int number) : number_(number) {
+CudaDevice::CudaDevice(int number) : number_(number), scan_(number) {
     {
         const std::lock_guard<std::mutex> lock(registry().mutex);
         if (registry().temporaryMemory) resources_.setTempMemory(*registry().temporaryMemory);
@@ -167,7 +167,7 @@ void* CudaDevice::pageLocked(size_t bytes) {
 }
 
 void CudaDevice::wait() {
-    const cudaError_t error = cudaStreamSynchronize(resources_.getDefaultStream(number_));
+    const cudaError_t error = cudaStreamSynchronize(stream());
     if (error != cudaSuccess) throw Error("ERR_CUDA_FAILED", "cuda:" + std::to_string(number_) + " failed: " + cudaGetErrorString(error));
 }
 

@@ -9,6 +9,7 @@
 #include <cuda_runtime.h>
 #include <faiss/gpu/StandardGpuResources.h>
 
+#include "ann/cuda/flat_scan.h"
 #include "ann/gpu.h"
 
 namespace faiss_vision {
@@ -25,6 +26,8 @@ public:
     int number() const { return number_; }
     std::mutex& mutex() { return mutex_; }
     faiss::gpu::StandardGpuResources& resources() { return resources_; }
+    FlatScan& scan() { return scan_; }
+    cudaStream_t stream() { return resources_.getDefaultStream(number_); }
 
     /// Page-locked once and used again and again; nullptr where it is smaller than that.
     void* pageLocked(size_t bytes);
@@ -36,6 +39,7 @@ private:
     const int number_;
     std::mutex mutex_;
     faiss::gpu::StandardGpuResources resources_;
+    FlatScan scan_;
 };
 
 [[noreturn]] void throwTranslated(const std::string& what, const std::vector<int>& devices);

@@ -140,7 +140,7 @@ public:
         }
         Locked locked(*this);
         cudaCall("search", placement_.devices, [&] {
-            const faiss::Index& index = placed();
+            faiss::Index& index = placed();
             // FAISS counts results in 31 bits and keeps them all on the GPU: so many at a time.
             const int64_t most = (int64_t{1} << 26) / k;
             for (int64_t i = 0; i < n; i += most) searchSome(index, std::min(most, n - i), x + i * d, k, distances + i * k, labels + i * k);
@@ -175,7 +175,7 @@ private:
         std::vector<std::unique_lock<std::mutex>> locks_;
     };
 
-    void searchSome(const faiss::Index& index, int64_t n, const float* x, int64_t k, float* distances, int64_t* labels) const {
+    void searchSome(faiss::Index& index, int64_t n, const float* x, int64_t k, float* distances, int64_t* labels) const {
         const bool there = faiss::gpu::getDeviceForAddress(x) >= 0;
         const size_t input = there ? 0 : size_t(n) * size_t(d) * sizeof(float);
         const size_t results = size_t(n) * size_t(k);
@@ -186,7 +186,14 @@ private:
         auto* const stagedDistances = reinterpret_cast<float*>(stagedLabels + results);
         float* const staged = stagedDistances + results;
         if (!there) std::memcpy(staged, x, input);
-        index.search(n, there ? x : staged, k, stagedDistances, stagedLabels);
+        const float* const queries = there ? x : staged;
+        auto* const flat = dynamic_cast<faiss::gpu::GpuIndexFlat*>(&index);
+        if (flat != nullptr && FlatScan::takes(*flat, n, k)) {
+            CudaDevice& device = *devices_.front();
+            device.scan().search(*flat, n, queries, k, stagedDistances, stagedLabels, device.stream());
+        } else {
+            index.search(n, queries, k, stagedDistances, stagedLabels);
+        }
         for (const auto& device : devices_) device->wait(); // copies to page-locked memory are only begun
         std::copy_n(stagedDistances, results, distances);
         std::copy_n(stagedLabels, results, labels);
