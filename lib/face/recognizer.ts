@@ -4,7 +4,7 @@ import { Calls, Places } from '../calls';
 import { networkDevice, type Device } from '../device';
 import { DeviceFeatures } from '../device-features';
 import { FaissVisionError } from '../error';
-import { decode, lookAt, PHOTOS_AT_ONCE, type ImageInput, type Pixels } from '../image';
+import { decode, lookAt, photosAtOnce, type ImageInput, type Pixels } from '../image';
 import { checkMaxPixels, invalid } from '../image/check';
 import { DEFAULT_WEIGHTS, packagedWeights, weightsPath } from './weights';
 
@@ -119,18 +119,20 @@ export class FaceRecognizer {
   readonly threshold: number;
   /** Where that number comes from. */
   readonly thresholdSource: string;
+  /** Where it computes; `'cuda'` is `'cuda:0'`. */
+  readonly device: Device;
   /** Most pixels of an encoded picture, where it was loaded with a limit. */
   readonly maxPixels: number | undefined;
   readonly #native: NativeFaceRecognizer;
   readonly #calls = new Calls('FaceRecognizer');
-  readonly #places = new Places(PHOTOS_AT_ONCE);
+  readonly #places: Places;
   readonly #maxFaces: number | undefined;
   readonly #minFaceSize: number | undefined;
 
   private constructor(
     native: NativeFaceRecognizer,
     about: Awaited<ReturnType<NativeFaceRecognizer['load']>>,
-    own: { model: string; weights: string; maxFaces: number | undefined; minFaceSize: number | undefined; maxPixels: number | undefined },
+    own: { model: string; weights: string; device: string } & Record<'maxFaces' | 'minFaceSize' | 'maxPixels', number | undefined>,
   ) {
     this.#native = native;
     this.model = own.model;
@@ -139,7 +141,9 @@ export class FaceRecognizer {
     this.chipSize = about.chipSize;
     this.threshold = about.threshold;
     this.thresholdSource = about.thresholdSource;
+    this.device = own.device as Device;
     this.maxPixels = own.maxPixels;
+    this.#places = new Places(photosAtOnce(own.device));
     this.#maxFaces = own.maxFaces;
     this.#minFaceSize = own.minFaceSize;
   }
@@ -189,7 +193,7 @@ export class FaceRecognizer {
       thresholds,
       margin,
     });
-    return new FaceRecognizer(native, await native.load(), { model, weights: file, maxFaces, minFaceSize, maxPixels });
+    return new FaceRecognizer(native, await native.load(), { model, weights: file, device, maxFaces, minFaceSize, maxPixels });
   }
 
   /**
@@ -209,7 +213,8 @@ export class FaceRecognizer {
 
   /**
    * The faces in a picture, largest first; none for a picture without faces. Pictures that wait go through the networks
-   * together, up to eight at a time; every call gets its own faces. However many wait, twelve at most are in memory as pixels.
+   * together, up to eight at a time; every call gets its own faces. However many wait, twelve at most are in memory as pixels,
+   * on a GPU 32.
    * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_EMPTY, ERR_IMAGE_DECODE, ERR_IMAGE_TOO_LARGE, ERR_INVALID_ARGUMENT, ERR_CLOSED
    */
   async faces(image: ImageInput, options: FacesOptions = {}): Promise<Face[]> {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Calls, Places } from '../calls';
 import { FaissVisionError } from '../error';
 import type { Face } from '../face';
-import { decode, PHOTOS_AT_ONCE, type ImageInput, type Pixels } from '../image';
+import { decode, photosAtOnce, type ImageInput, type Pixels } from '../image';
 import { invalid } from '../image/check';
 import { checkCount, checkFeatures, checkFilter, checkId, checkMetadata, checkName, checkRef, checkSignal } from './checks';
 import { openStore } from './open-store';
@@ -35,11 +35,12 @@ export class Gallery {
   readonly #store: Store;
   readonly #options: GalleryOptions;
   readonly #calls = new Calls('Gallery');
-  readonly #places = new Places(PHOTOS_AT_ONCE);
+  readonly #places: Places;
 
   private constructor(store: Store, options: GalleryOptions) {
     this.#store = store;
     this.#options = options;
+    this.#places = new Places(photosAtOnce(options.recognizer?.device));
   }
 
   /**

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
+import type { Device } from '../device';
 import type { Face, FacesOptions } from '../face';
 import type { ImageInput } from '../image';
 import { invalid } from '../image/check';
@@ -19,6 +20,8 @@ export interface GalleryRecognizer {
   readonly weights?: string;
   /** Most pixels of an encoded picture; one of more is refused by its header. Default 2^26. */
   readonly maxPixels?: number | undefined;
+  /** Where it looks at photos: for a GPU more of them are decoded at once. Default `'cpu'`. */
+  readonly device?: Device;
   /** Without, the gallery takes features only. */
   faces?(image: ImageInput, options?: FacesOptions): Promise<Face[]>;
 }

@@ -5,10 +5,13 @@ import { giveBackSoon } from './give-back';
 import type { ImageInput, Pixels } from './input';
 
 /**
- * Pictures in memory as pixels, for the recogniser and for a gallery that decodes for it: eight are looked at together, and half as
- * many may be decoded meanwhile; the rest wait as files, since pixels take much memory.
+ * How many pictures may be in memory as pixels, for the recogniser and for a gallery that decodes for it; the rest wait as files,
+ * since pixels take much memory. The processor looks at eight together, and half as many may be decoded meanwhile. A GPU looks at
+ * twice eight while others wait for it, and still enough are decoded to keep the threads busy that decode.
  */
-export const PHOTOS_AT_ONCE = 12;
+export function photosAtOnce(device: string | undefined): number {
+  return device === undefined || device === 'cpu' ? 12 : 32;
+}
 
 /**
  * What a network says of a picture, which is decoded once there is a place for its pixels; their memory is free again with the answer.
