@@ -6,6 +6,7 @@ import { DepthEstimator } from 'faiss-vision/depth';
 import { DeviceFeatures, FaceRecognizer } from 'faiss-vision/face';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { visionAddon } from '../dist/addon';
+import { decode } from '../dist/image';
 import { photosFolder } from '../dist/models/cache';
 import { expectGolden, photos } from './support/mtcnn-golden';
 import { seededImage } from './support/seeded';
@@ -40,6 +41,36 @@ describe('faces', () => {
         expect(Math.abs(face.box.x - found[i]![k]!.box.x)).toBeLessThan(0.01);
       });
     }
+  });
+
+  it('of many that wait, belong to the calls that asked for them', async () => {
+    const pictures = await Promise.all([0, 1, 2].map(async (i) => decode(photo(photos[i]![0]))));
+    const alone = [];
+    for (const pixels of pictures) alone.push(await recognizer.faces(pixels));
+    // Every other one as a file, and a call for another network, which has its own turn among them.
+    const calls = Array.from({ length: 12 }, (_, i) => recognizer.faces(i % 2 === 0 ? pictures[i % 3]! : photo(photos[i % 3]![0])));
+    const embedded = recognizer.embed(new Uint8Array(3 * recognizer.chipSize ** 2));
+    const found = await Promise.all(calls);
+    for (const [i, faces] of found.entries()) {
+      expect(faces).toHaveLength(alone[i % 3]!.length);
+      faces.forEach((face, k) => expect(Math.abs(face.box.x - alone[i % 3]![k]!.box.x)).toBeLessThan(0.01));
+    }
+    expect(await embedded).toHaveLength(recognizer.dimension);
+  });
+
+  it('that are being looked for when it is closed, are found', async () => {
+    const own = await FaceRecognizer.load({ model: 'resnet128', device });
+    const pixels = await decode(photo('face_recognition/obama.jpg'));
+    const calls = Array.from({ length: 10 }, () => own.faces(pixels, { maxFaces: 1 }));
+    await own.close();
+    for (const faces of await Promise.all(calls)) expect(faces).toHaveLength(1);
+    await expect(own.faces(pixels)).rejects.toMatchObject({ code: 'ERR_CLOSED' });
+  });
+
+  it('that are being looked for when their thread ends, hold nobody up', async () => {
+    const child = join(__dirname, 'support/faces-in-flight.cjs');
+    const { status, stdout, stderr } = spawnSync(process.execPath, [child, device], { encoding: 'utf8' });
+    expect({ status, stdout, stderr }).toMatchObject({ status: 0, stdout: 'ended\nended\n' });
   });
 
   it('in a part of a picture, and the largest alone', async () => {

@@ -133,8 +133,8 @@ Environment::Environment(Napi::Env env, Pool::Prepare prepare) : env_(env), pool
     check(napi_add_env_cleanup_hook(env, [](void* self) { static_cast<Environment*>(self)->close(); }, this));
 }
 
-std::shared_ptr<Queue> Environment::makeQueue() {
-    auto queue = std::make_shared<Queue>(pool_);
+std::shared_ptr<Queue> Environment::makeQueue(size_t lanes) {
+    auto queue = std::make_shared<Queue>(pool_, lanes);
     useQueue(queue);
     return queue;
 }

@@ -26,7 +26,7 @@ public:
     Environment(Napi::Env env, Pool::Prepare prepare);
     ~Environment() = default;
 
-    std::shared_ptr<Queue> makeQueue();
+    std::shared_ptr<Queue> makeQueue(size_t lanes = 1);
     /// Makes a queue of another environment one of this one's as well.
     void useQueue(const std::shared_ptr<Queue>& queue);
 

@@ -1,6 +1,8 @@
 #include "addon/face_binding.h"
 
 #include <cstring>
+#include <mutex>
+#include <shared_mutex>
 #include <utility>
 #include <vector>
 
@@ -20,12 +22,17 @@ struct FaceBinding::Shared {
     std::string model;
     FaceRecognizerFactory factory;
     FaceRecognizerFactory::Options options;
-    std::unique_ptr<FaceRecognition> recognition;
+    /// As many as the queue has lanes, and those of them that no photos are looked at with.
+    std::vector<std::unique_ptr<FaceRecognition>> recognitions;
+    std::mutex mutex;
+    std::vector<FaceRecognition*> free;
+    std::shared_mutex memory; ///< shared by those that look at photos, owned by one that needs the device's memory for itself
 
-    /// The C++ class reports failures by a code, as in the article; here they become exceptions again.
-    void check(bool succeeded) const {
-        if (!succeeded) throw Error(errorName(recognition->getErrorCode()), recognition->getErrorString());
-    }
+    /// On a device two: while boxes of some photos are sorted out on the processor, or pixels copied to go up, it looks at others.
+    size_t lanes() const { return options.device == "cpu" ? 1 : 2; }
+
+    /// For what runs alone in the queue.
+    FaceRecognition& recognition() const { return *recognitions.front(); }
 };
 
 namespace {
@@ -71,13 +78,44 @@ FaceOptions faceOptions(Napi::Value value) {
     return options;
 }
 
+/// The C++ class reports failures by a code, as in the article; here they become exceptions again.
+void check(const FaceRecognition& recognition, bool succeeded) {
+    if (!succeeded) throw Error(errorName(recognition.getErrorCode()), recognition.getErrorString());
+}
+
+void warmUp(FaceBinding::Shared& shared, const Image& first, const Image& second) {
+    for (const auto& recognition : shared.recognitions) check(*recognition, recognition->initDetection(first, second));
+}
+
 /// A made picture for those who give none: the first real one must not wait for memory to be set up.
 void warmUpWithGrey(FaceBinding::Shared& shared) {
     constexpr int kWidth = 640, kHeight = 480;
     const std::vector<uint8_t> pixels(size_t{3} * kWidth * kHeight, 128);
     const Image grey{pixels.data(), kWidth, kHeight, 3, PixelOrder::RGB, size_t{3} * kWidth};
-    shared.check(shared.recognition->initDetection(grey, grey));
+    warmUp(shared, grey, grey);
 }
+
+/// One of the recognisers for as long as this lives. There is one: the queue runs no more groups at a time.
+class Lane {
+public:
+    explicit Lane(FaceBinding::Shared& shared) : shared_(shared) {
+        const std::lock_guard<std::mutex> lock(shared.mutex);
+        recognition_ = shared.free.back();
+        shared.free.pop_back();
+    }
+    ~Lane() {
+        const std::lock_guard<std::mutex> lock(shared_.mutex);
+        shared_.free.push_back(recognition_); // of no more than were there, so it takes no memory
+    }
+    Lane(const Lane&) = delete;
+    Lane& operator=(const Lane&) = delete;
+
+    FaceRecognition& operator*() const { return *recognition_; }
+
+private:
+    FaceBinding::Shared& shared_;
+    FaceRecognition* recognition_;
+};
 
 /// A photo that waits. Those that wait beside it go through the networks together with it.
 class FacesWork : public Work {
@@ -97,7 +135,15 @@ public:
         std::vector<FaceRecognition::Request> requests;
         for (const FacesWork* const work : all) requests.push_back({work->picture_->image, work->options_});
         std::vector<std::vector<Face>> faces;
-        shared_->check(shared_->recognition->getFaces(requests, faces));
+        const Lane lane(*shared_);
+        std::shared_lock<std::shared_mutex> beside(shared_->memory);
+        bool succeeded = (*lane).getFaces(requests, faces);
+        if (!succeeded && others.empty() && (*lane).getErrorCode() == ErrorCode::CudaOutOfMemory) {
+            beside.unlock();
+            const std::lock_guard<std::shared_mutex> alone(shared_->memory);
+            succeeded = (*lane).getFaces(requests, faces);
+        }
+        check(*lane, succeeded);
         for (size_t i = 0; i < all.size(); i++) *all[i]->found_ = std::make_unique<FoundFaces>(faces[i]);
     }
 
@@ -123,7 +169,6 @@ FaceBinding::FaceBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Face
         if (!info[0].IsObject()) refuse("options", "an object", info[0]);
         const auto options = info[0].As<Napi::Object>();
         shared_ = std::make_shared<Shared>();
-        shared_->queue = Environment::of(info.Env()).makeQueue();
         shared_->model = stringArgument(options.Get("model"), "model");
         shared_->options.weights = stringArgument(options.Get("weights"), "weights");
         shared_->options.detectorWeights = stringArgument(options.Get("detectorWeights"), "detectorWeights");
@@ -140,6 +185,7 @@ FaceBinding::FaceBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Face
         if (!precision.IsUndefined()) shared_->options.precision = Precision(wordArgument(precision, "precision", {"fp32", "bf16", "fp16"})); // in the enumeration's order
         const Napi::Value device = options.Get("device");
         if (!device.IsUndefined()) shared_->options.device = stringArgument(device, "device");
+        shared_->queue = Environment::of(info.Env()).makeQueue(shared_->lanes());
         const Napi::Value margin = options.Get("margin");
         if (!margin.IsUndefined()) shared_->options.margin = int(integerArgument(margin, "margin", 0, FaceNet::kChipSize - 1));
         const Napi::Value architecture = options.Get("architecture");
@@ -162,15 +208,19 @@ Napi::Value FaceBinding::load(const Napi::CallbackInfo& info) {
         return Environment::of(info.Env()).submit(
             open().queue,
             [shared = shared_] {
-                shared->recognition = shared->factory.create(shared->model, shared->options);
+                for (size_t lane = 0; lane < shared->lanes(); lane++) {
+                    shared->recognitions.push_back(shared->factory.create(shared->model, shared->options));
+                    shared->free.push_back(shared->recognitions.back().get());
+                }
                 warmUpWithGrey(*shared);
             },
             [shared = shared_](Napi::Env env, Napi::Value) {
                 auto object = Napi::Object::New(env);
-                object.Set("dimension", shared->recognition->dimension());
-                object.Set("chipSize", shared->recognition->chipSize());
-                object.Set("threshold", shared->recognition->threshold());
-                object.Set("thresholdSource", shared->recognition->thresholdSource());
+                const FaceRecognition& recognition = shared->recognition();
+                object.Set("dimension", recognition.dimension());
+                object.Set("chipSize", recognition.chipSize());
+                object.Set("threshold", recognition.threshold());
+                object.Set("thresholdSource", recognition.thresholdSource());
                 return object;
             });
     });
@@ -185,7 +235,7 @@ Napi::Value FaceBinding::warmUp(const Napi::CallbackInfo& info) {
         for (const auto& value : second->bytes.takeHeld()) held.push_back(value);
         return Environment::of(info.Env()).submit(
             shared_->queue,
-            [shared = shared_, first, second] { shared->check(shared->recognition->initDetection(first->image, second->image)); },
+            [shared = shared_, first, second] { faiss_vision::warmUp(*shared, first->image, second->image); },
             [](Napi::Env env, Napi::Value) { return env.Undefined(); }, held);
     });
 }
@@ -212,7 +262,7 @@ Napi::Value FaceBinding::embed(const Napi::CallbackInfo& info) {
     return promised(info, [&] {
         open();
         const auto chips = std::make_shared<Input<uint8_t>>(bytesArgument(info[0], "chips"));
-        const int64_t chip = int64_t(shared_->recognition->chipSize()) * shared_->recognition->chipSize() * 3;
+        const int64_t chip = int64_t(shared_->recognition().chipSize()) * shared_->recognition().chipSize() * 3;
         const int64_t n = int64_t(chips->size()) / chip;
         if (n == 0 || int64_t(chips->size()) % chip != 0) {
             throw Error("ERR_DIMENSION_MISMATCH", "`chips` must hold one or more chips of " + std::to_string(chip) + " bytes (RGB), got " +
@@ -221,15 +271,15 @@ Napi::Value FaceBinding::embed(const Napi::CallbackInfo& info) {
         if (info[1].ToBoolean()) { // to stay on the device
             const auto kept = std::make_shared<DeviceFeatures>();
             return Environment::of(info.Env()).submit(
-                shared_->queue, [shared = shared_, chips, n, kept] { shared->check(shared->recognition->embed(chips->data(), n, *kept)); },
+                shared_->queue, [shared = shared_, chips, n, kept] { check(shared->recognition(), shared->recognition().embed(chips->data(), n, *kept)); },
                 [kept](Napi::Env env, Napi::Value) { return keptFeatures(env, std::move(*kept)); }, chips->takeHeld());
         }
-        auto features = Napi::Float32Array::New(info.Env(), n * shared_->recognition->dimension());
+        auto features = Napi::Float32Array::New(info.Env(), n * shared_->recognition().dimension());
         std::vector<Napi::Value> held{features};
         for (const auto& value : chips->takeHeld()) held.push_back(value);
         return Environment::of(info.Env()).submit(
             shared_->queue,
-            [shared = shared_, chips, n, into = features.Data()] { shared->check(shared->recognition->embed(chips->data(), n, into)); },
+            [shared = shared_, chips, n, into = features.Data()] { check(shared->recognition(), shared->recognition().embed(chips->data(), n, into)); },
             [](Napi::Env, Napi::Value features) { return features; }, held);
     });
 }
@@ -237,7 +287,7 @@ Napi::Value FaceBinding::embed(const Napi::CallbackInfo& info) {
 Napi::Value FaceBinding::close(const Napi::CallbackInfo& info) {
     return promised(info, [&] {
         const auto promise = Environment::of(info.Env()).submit(
-            open().queue, [shared = shared_] { shared->recognition.reset(); },
+            open().queue, [shared = shared_] { shared->recognitions.clear(); },
             [](Napi::Env env, Napi::Value) { return env.Undefined(); });
         closed_ = true;
         return promise;

@@ -63,14 +63,14 @@ void Queue::push(std::unique_ptr<Task> task) {
         const std::lock_guard<std::mutex> lock(mutex_);
         waiting_.push_back(std::move(task));
         pushed_ = std::chrono::steady_clock::now();
-        if (busy_) return;
-        busy_ = true;
+        if (!wantsThread()) return;
+        threads_++;
     }
     try {
         schedule();
     } catch (...) {
         const std::lock_guard<std::mutex> lock(mutex_);
-        busy_ = false;
+        threads_--;
         waiting_.pop_back();
         throw;
     }
@@ -131,14 +131,32 @@ void Queue::gather() {
     }
 }
 
+/// Whether what waits in front may begin beside what runs.
+bool Queue::mayBegin() const {
+    if (waiting_.empty() || alone_) return false;
+    const Work* const work = waiting_.front()->work_.get();
+    return groups_ == 0 || (work != nullptr && work->reads());
+}
+
+bool Queue::wantsThread() const { return threads_ == 0 || (threads_ < lanes_ && mayBegin()); }
+
 bool Queue::runOne() {
     gather();
     std::vector<std::unique_ptr<Task>> group;
+    bool another = false; // what still waits may run beside it
     {
         const std::lock_guard<std::mutex> lock(mutex_);
-        if (!waiting_.empty()) group = takeGroup();
-        for (const auto& task : group) running_.push_back(task->owner_);
+        if (mayBegin()) {
+            group = takeGroup();
+            for (const auto& task : group) running_.push_back({task->owner_, &group});
+            const Work* const work = group.front()->work_.get();
+            alone_ = work == nullptr || !work->reads();
+            groups_++;
+            another = mayBegin() && wantsThread();
+            if (another) threads_++;
+        }
     }
+    if (another) schedule();
     if (!group.empty()) {
         if (auto* const place = dynamic_cast<Place*>(group.front().get())) {
             if (!meet(place->meeting())) return false; // busy until the other queue comes
@@ -162,10 +180,15 @@ bool Queue::runOne() {
         finished.settle(std::move(task));
     }
     const std::lock_guard<std::mutex> lock(mutex_);
-    running_.clear();
-    busy_ = !waiting_.empty();
+    if (!group.empty()) {
+        running_.erase(std::remove_if(running_.begin(), running_.end(), [&](const Running& task) { return task.group == &group; }), running_.end());
+        groups_--;
+        alone_ = false;
+    }
     changed_.notify_all();
-    return busy_;
+    if (mayBegin()) return true;
+    threads_--; // where something waits for the others to end, the last of them goes on
+    return false;
 }
 
 /// Returns false where this queue came first: it is parked then.
@@ -204,8 +227,10 @@ void Queue::runMeeting(Meeting& meeting) {
 void Queue::resume() {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
-        busy_ = !waiting_.empty();
-        if (!busy_) return;
+        running_.clear(); // it ran alone
+        groups_--;
+        alone_ = false;
+        if (waiting_.empty()) return void(threads_--);
     }
     schedule();
 }
@@ -214,8 +239,8 @@ void Queue::takeTurn() {
     bool free;
     {
         const std::lock_guard<std::mutex> lock(mutex_);
-        free = !busy_;
-        busy_ = true;
+        free = threads_ == 0;
+        if (free) threads_ = groups_ = 1, alone_ = true;
     }
     if (!free) {
         auto turn = std::make_unique<Turn>();
@@ -259,7 +284,7 @@ void Queue::withdraw(const void* owner) {
         if (auto* const place = dynamic_cast<Place*>(task.get())) place->callOff();
     }
     std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [&] { return std::find(running_.begin(), running_.end(), owner) == running_.end(); });
+    changed_.wait(lock, [&] { return std::none_of(running_.begin(), running_.end(), [&](const Running& task) { return task.owner == owner; }); });
 }
 
 size_t Queue::waiting() const {

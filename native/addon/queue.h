@@ -66,7 +66,8 @@ private:
 /// gather while calls come within microseconds of each other.
 class Queue : public std::enable_shared_from_this<Queue> {
 public:
-    explicit Queue(const std::shared_ptr<Pool>& pool) : pool_(pool) {}
+    /// @param lanes  how many such groups of reads may run at the same time; what changes the object always runs alone
+    explicit Queue(const std::shared_ptr<Pool>& pool, size_t lanes = 1) : lanes_(lanes), pool_(pool) {}
 
     void push(std::unique_ptr<Task> task);
 
@@ -90,7 +91,7 @@ public:
     bool tryNow(const Call& work) {
         {
             const std::lock_guard<std::mutex> lock(mutex_);
-            if (busy_) return false;
+            if (threads_ > 0) return false;
         }
         runNow(work); // another thread may come in between: then it waits for that one's turn
         return true;
@@ -118,17 +119,26 @@ private:
     bool meet(Meeting& meeting);
     void runMeeting(Meeting& meeting);
     std::vector<std::unique_ptr<Task>> takeGroup();
+    bool mayBegin() const;
+    bool wantsThread() const;
     void takeTurn();
     void resume();
     void schedule();
 
+    const size_t lanes_;
     const std::weak_ptr<Pool> pool_; // weak: a queue that dies on a pool thread must not end the pool from there
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     std::deque<std::unique_ptr<Task>> waiting_;
     std::chrono::steady_clock::time_point pushed_; // the last one
-    bool busy_ = false;                // a thread runs a task, or the pool is about to give it one
-    std::vector<const void*> running_; // the owners of the tasks that run
+    size_t threads_ = 0;  // that run tasks, or that the pool is about to give it
+    size_t groups_ = 0;   // that run
+    bool alone_ = false;  // what runs is no read
+    struct Running {
+        const void* owner; // of a task that runs
+        const void* group; // which of the groups it is in
+    };
+    std::vector<Running> running_;
 };
 
 } // namespace faiss_vision

@@ -258,6 +258,106 @@ TEST_F(QueueTest, AGroupThatFailsIsRunOneByOne) {
     EXPECT_EQ(failed, 0);
 }
 
+/// A read that joins up to four of its kind.
+class Look : public Work {
+public:
+    explicit Look(std::function<void(size_t)> look) : look_(std::move(look)) {}
+    void run() override { runWith({}); }
+    bool reads() const override { return true; }
+    bool joins(const Work& work) const override { return dynamic_cast<const Look*>(&work) != nullptr; }
+    size_t most() const override { return 4; }
+    void runWith(const std::vector<Work*>& others) override { look_(1 + others.size()); }
+
+private:
+    const std::function<void(size_t)> look_;
+};
+
+TEST_F(QueueTest, AQueueOfTwoLanesRunsTwoGroupsOfReadsAtATimeAndEveryChangeAlone) {
+    const auto queue = std::make_shared<Queue>(pool, 2);
+    int changes = 0; // unguarded on purpose
+    std::atomic<int> inside{0}, looked{0}, together{0}, tooMany{0}, besideAChange{0};
+    const auto look = [&](size_t count) {
+        if (inside.fetch_add(1) >= 2) tooMany++;
+        const int before = changes;
+        std::this_thread::yield();
+        if (changes != before) besideAChange++;
+        looked += int(count);
+        if (count == 4) together++;
+        inside--;
+    };
+    const auto change = [&] {
+        if (inside != 0) besideAChange++;
+        changes++;
+    };
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; t++) {
+        threads.emplace_back([&, t] {
+            for (int i = 0; i < 3000; i++) {
+                if (i % 100 == t) queue->runNow(change);
+                else if (i % 25 == t) push(*queue, change);
+                else queue->push(task(std::make_unique<Look>(look)));
+            }
+        });
+    }
+    for (auto& thread : threads) thread.join();
+    wait(*queue);
+    EXPECT_EQ(looked + changes, 12'000);
+    EXPECT_EQ(changes, 480);
+    EXPECT_GT(together, 0);
+    EXPECT_EQ(tooMany, 0);
+    EXPECT_EQ(besideAChange, 0);
+}
+
+TEST_F(QueueTest, ASecondLaneTakesWhatWaitsBehindAChange) {
+    const auto queue = std::make_shared<Queue>(pool, 2);
+    Gate gate;
+    push(*queue, gate.work());
+    // Two groups of four, each of which ends only once the other has begun.
+    std::promise<void> both;
+    const auto met = both.get_future().share();
+    std::atomic<int> groups{0};
+    for (int i = 0; i < 8; i++) {
+        queue->push(task(std::make_unique<Look>([&](size_t count) {
+            EXPECT_EQ(count, 4u);
+            if (++groups == 2) both.set_value();
+            met.wait();
+        })));
+    }
+    int after = 0;
+    push(*queue, [&] { after = groups; });
+    gate.open.set_value();
+    wait(*queue);
+    EXPECT_EQ(after, 2);
+    EXPECT_EQ(settled, 10);
+}
+
+TEST_F(QueueTest, WithdrawWaitsForEveryLane) {
+    const auto queue = std::make_shared<Queue>(pool, 2);
+    const int mine = 0;
+    Gate gates[2];
+    std::atomic<int> ended{0};
+    bool never = false;
+    for (Gate& gate : gates) { // one at a time, so that they do not join
+        queue->push(task(std::make_unique<Look>([&](size_t) {
+            gate.work()();
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+            ended++;
+        }), &mine));
+        gate.entered.get_future().wait();
+    }
+    push(*queue, [&] { never = true; }, &mine);
+    std::thread opens([&] {
+        while (queue->waiting() > 0) std::this_thread::yield(); // until it is being withdrawn
+        for (Gate& gate : gates) gate.open.set_value();
+    });
+    queue->withdraw(&mine);
+    EXPECT_EQ(ended, 2);
+    opens.join();
+    wait(*queue);
+    EXPECT_FALSE(never);
+    EXPECT_EQ(destroyed, 3);
+}
+
 TEST_F(QueueTest, CancelTakesOutWhatWaitsOnly) {
     const auto queue = std::make_shared<Queue>(pool);
     const int mine = 0, other = 0;
