@@ -39,8 +39,11 @@ public:
     at::Tensor linear(const at::Tensor& maps) const;
 
 private:
+    at::Tensor fused(const at::Tensor& maps, const at::Tensor& add) const;
+
     at::Tensor weight_, bias_, slope_;
     bool relu_;
+    mutable bool fusable_ = true; // until cuDNN says that it has no kernel for all at once
     Geometry geometry_;
 };
 
