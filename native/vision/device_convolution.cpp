@@ -11,6 +11,10 @@
 #include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
 
+#ifdef FAISS_VISION_CUDA
+#include "vision/cuda/kernels.h"
+#endif
+
 namespace faiss_vision {
 
 DeviceConvolution::Affine DeviceConvolution::Affine::batchNorm(const at::Tensor& mean, const at::Tensor& variance, const at::Tensor& scale,
@@ -61,6 +65,12 @@ at::Tensor DeviceConvolution::operator()(const at::Tensor& maps, const at::Tenso
         const at::Tensor result = fused(maps, add);
         if (result.defined()) return result;
     }
+#ifdef FAISS_VISION_CUDA
+    if (slope_.defined() && !add.defined() && maps.is_cuda()) {
+        const at::Tensor result = at::conv2d(maps, weight_, {}, geometry_.stride, {geometry_.above, geometry_.beside});
+        if (cuda::addBiasAndPrelu(result, bias_, slope_)) return result;
+    }
+#endif
     at::Tensor result = linear(maps);
     if (add.defined()) result.add_(add);
     if (slope_.defined()) return at::prelu(result, slope_);

@@ -15,6 +15,10 @@
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
+#ifdef FAISS_VISION_CUDA
+#include "vision/cuda/kernels.h"
+#endif
+
 namespace faiss_vision {
 namespace {
 
@@ -112,6 +116,12 @@ void DevicePictures::look(size_t picture, int x, int y, int width, int height) {
 
 at::Tensor DevicePictures::scaled(size_t picture, int width, int height) const {
     const Place& place = places_[picture];
+#ifdef FAISS_VISION_CUDA
+    if (sums_.is_cuda()) {
+        const std::vector<Cut> cuts = {cutOf(place, {place.x, place.y, place.width, place.height}, width, height, 0)};
+        return cut(up(cuts), cuts, height, width);
+    }
+#endif
     const at::TensorOptions whole = device_.options(at::kLong);
     const Edges rows(at::arange(height, whole), place.height, height), columns(at::arange(width, whole), place.width, width);
     const at::Tensor sums = sums_.narrow(0, place.sums, int64_t{place.wholeHeight + 1} * (place.wholeWidth + 1)).view({place.wholeHeight + 1, place.wholeWidth + 1, 3});
@@ -131,18 +141,41 @@ at::Tensor DevicePictures::windows(const at::Tensor& above, const at::Tensor& be
     return at(first).sub_(at(above.add(right))).sub_(at(below.add(left))).add_(at(above.add(left))).view(shape);
 }
 
+Cut DevicePictures::cutOf(const Place& place, const AreaResampler::Rectangle& part, int columns, int rows, int64_t to) {
+    const int64_t step = place.wholeWidth + 1;
+    return {place.sums + part.y * step + part.x, step, part.width, part.height, columns, rows, to};
+}
+
+/// n x 7 whole numbers.
+at::Tensor DevicePictures::up(const std::vector<Cut>& cuts) const {
+    std::vector<int64_t> numbers;
+    for (const Cut& cut : cuts) numbers.insert(numbers.end(), {cut.corner, cut.step, cut.width, cut.height, cut.columns, cut.rows, cut.to});
+    return device_.up(numbers, {int64_t(cuts.size()), 7});
+}
+
+#ifdef FAISS_VISION_CUDA
+at::Tensor DevicePictures::cut(const at::Tensor& table, const std::vector<Cut>& cuts, int64_t height, int64_t width) const {
+    const at::Tensor canvas = at::zeros({height, width, 3}, device_.options(at::kFloat));
+    int64_t most = 0;
+    for (const Cut& cut : cuts) most = std::max(most, cut.columns * cut.rows);
+    cuda::cut(sums_, table, most, canvas);
+    return canvas;
+}
+#endif
+
 at::Tensor DevicePictures::canvas(const std::vector<Tile>& tiles, int width, int height) const {
     std::vector<std::pair<int, int>> sizes;
-    std::vector<int64_t> numbers; // corner in sums_, step, width and height in the picture and on the canvas, corner on the canvas
+    std::vector<Cut> cuts;
     for (const Tile& tile : tiles) {
         const Place& place = places_[tile.picture];
-        const int64_t step = place.wholeWidth + 1;
         sizes.emplace_back(tile.width, tile.height);
-        numbers.insert(numbers.end(), {place.sums + place.y * step + place.x, step, place.width, place.height, tile.width, tile.height,
-                                       int64_t{tile.y} * width + tile.x});
+        cuts.push_back(cutOf(place, {place.x, place.y, place.width, place.height}, tile.width, tile.height, int64_t{tile.y} * width + tile.x));
     }
+    const at::Tensor table = up(cuts);
+#ifdef FAISS_VISION_CUDA
+    if (sums_.is_cuda()) return cut(table, cuts, height, width);
+#endif
     const Places places(device_, sizes);
-    const at::Tensor table = device_.up(numbers, {int64_t(tiles.size()), 7});
     const auto of = [&](int64_t i) { return table.select(1, i).index_select(0, places.grid); };
     const Edges rows(places.row, of(3), of(5)), columns(places.column, of(2), of(4));
     const at::Tensor corner = of(0), step = of(1);
@@ -155,13 +188,17 @@ at::Tensor DevicePictures::canvas(const std::vector<Tile>& tiles, int width, int
 }
 
 at::Tensor DevicePictures::crops(const MtcnnCascade::Crop* crops, int64_t n, int side) const {
-    std::vector<int64_t> numbers;
+    std::vector<Cut> cuts;
     for (const MtcnnCascade::Crop* crop = crops; crop < crops + n; crop++) {
         const Place& place = places_[crop->picture];
-        const int64_t step = place.wholeWidth + 1;
-        numbers.insert(numbers.end(), {place.sums + (place.y + crop->pixels.y) * step + place.x + crop->pixels.x, step, crop->pixels.width, crop->pixels.height});
+        const auto& [x, y, width, height] = crop->pixels;
+        cuts.push_back(cutOf(place, {place.x + x, place.y + y, width, height}, side, side, int64_t(cuts.size()) * side * side));
     }
-    const at::Tensor table = device_.up(numbers, {n, 4}), places = at::arange(side, device_.options(at::kLong));
+    const at::Tensor table = up(cuts);
+#ifdef FAISS_VISION_CUDA
+    if (sums_.is_cuda()) return cut(table, cuts, n * side, side).view({n, side, side, 3}); // one below the other
+#endif
+    const at::Tensor places = at::arange(side, device_.options(at::kLong));
     const auto column = [&](int64_t i) { return table.narrow(1, i, 1); };
     const Edges rows(places, column(3), side), columns(places, column(2), side);
     const auto down = [&](const at::Tensor& edge) { return edge.mul(column(1)).add(column(0)).view({n, side, 1}); };

@@ -6,7 +6,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "vision/area_resampler.h"
 #include "vision/box_chip.h"
+#include "vision/cutting.h"
 #include "vision/device.h"
 #include "vision/face_chip.h"
 #include "vision/image.h"
@@ -68,6 +70,9 @@ private:
         int wholeWidth, wholeHeight;
         int x, y, width, height; // what is looked at
     };
+    static Cut cutOf(const Place& place, const AreaResampler::Rectangle& part, int columns, int rows, int64_t to);
+    at::Tensor up(const std::vector<Cut>& cuts) const;
+    at::Tensor cut(const at::Tensor& table, const std::vector<Cut>& cuts, int64_t height, int64_t width) const; ///< for CUDA alone
     at::Tensor windows(const at::Tensor& above, const at::Tensor& below, const at::Tensor& left, const at::Tensor& right) const;
     at::Tensor boxChipsOf(const Found* faces, const std::vector<BoxCut>& cuts, int size) const;
 

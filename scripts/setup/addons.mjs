@@ -141,9 +141,9 @@ function cudaOptions(context) {
   return options
 }
 
-function cudaVisionOptions({ cudaTorch }) {
-  const options = { FAISS_VISION_CUDA: 'ON', FAISS_VISION_SEARCH: 'OFF' }
-  const { torch, toolkit } = cudaTorch ?? {} // without: only this step was asked for, and CMake says what it lacks
+function cudaVisionOptions(context) {
+  const options = { FAISS_VISION_CUDA: 'ON', FAISS_VISION_SEARCH: 'OFF', CMAKE_CUDA_ARCHITECTURES: architectures(context) }
+  const { torch, toolkit } = context.cudaTorch ?? {} // without: only this step was asked for, and CMake says what it lacks
   if (torch !== undefined) options.Torch_DIR = torch
   if (toolkit !== undefined) Object.assign(options, { CUDAToolkit_ROOT: toolkit, CUDA_TOOLKIT_ROOT_DIR: toolkit, CMAKE_CUDA_COMPILER: join(toolkit, 'bin/nvcc') })
   return options

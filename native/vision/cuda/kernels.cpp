@@ -1,0 +1,30 @@
+#include "vision/cuda/kernels.h"
+
+#include <cstdint>
+
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include "vision/cuda/launch.h"
+
+namespace faiss_vision::cuda {
+
+void cut(const at::Tensor& sums, const at::Tensor& cuts, int64_t most, const at::Tensor& canvas) {
+    static_assert(sizeof(Cut) == 7 * sizeof(int64_t), "cuts go up as they are");
+    if (cuts.size(0) == 0) return;
+    launchCut(sums.data_ptr<int32_t>(), reinterpret_cast<const Cut*>(cuts.data_ptr<int64_t>()), cuts.size(0), most, canvas.size(-2),
+              canvas.data_ptr<float>(), c10::cuda::getCurrentCUDAStream());
+    C10_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
+bool addBiasAndPrelu(const at::Tensor& maps, const at::Tensor& bias, const at::Tensor& slope) {
+    const int type = maps.scalar_type() == at::kFloat ? 0 : maps.scalar_type() == at::kHalf ? 1 : maps.scalar_type() == at::kBFloat16 ? 2 : -1;
+    const int64_t channels = maps.size(1), numbers = maps.numel();
+    if (type < 0 || channels % 2 != 0 || numbers >= INT32_MAX || !maps.is_contiguous(at::MemoryFormat::ChannelsLast)) return false;
+    if (numbers == 0) return true;
+    launchBiasPrelu(type, maps.data_ptr(), bias.data_ptr(), slope.data_ptr(), uint32_t(channels), uint32_t(numbers / 2), c10::cuda::getCurrentCUDAStream());
+    C10_CUDA_KERNEL_LAUNCH_CHECK();
+    return true;
+}
+
+} // namespace faiss_vision::cuda

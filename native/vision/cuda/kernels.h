@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+
+#include <ATen/core/Tensor.h>
+
+#include "vision/cutting.h"
+
+namespace faiss_vision::cuda {
+
+/// Kernels for what takes torch's own operations many passes over memory. All go into torch's current stream.
+
+/// cutPixel for every pixel of every cut.
+/// @param sums    of DevicePictures
+/// @param cuts    n x 7 whole numbers, a Cut each
+/// @param most    pixels of the largest of them
+/// @param canvas  height x width x 3 numbers
+void cut(const at::Tensor& sums, const at::Tensor& cuts, int64_t most, const at::Tensor& canvas);
+
+/// maps = PReLU(maps + bias), in place. False where it is not for such maps.
+bool addBiasAndPrelu(const at::Tensor& maps, const at::Tensor& bias, const at::Tensor& slope);
+
+} // namespace faiss_vision::cuda

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstdint>
+
+#include <cuda_runtime_api.h>
+
+#include "vision/cutting.h"
+
+namespace faiss_vision::cuda {
+
+// What starts kernels.cu's kernels, without torch's headers, which nvcc takes minutes for.
+
+void launchCut(const int32_t* sums, const Cut* cuts, int64_t count, int64_t most, int64_t width, float* canvas, cudaStream_t stream);
+
+/// @param type  0 float, 1 half, 2 bfloat16
+void launchBiasPrelu(int type, void* maps, const void* bias, const void* slope, uint32_t channels, uint32_t pairs, cudaStream_t stream);
+
+} // namespace faiss_vision::cuda
