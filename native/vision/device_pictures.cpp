@@ -97,6 +97,18 @@ DevicePictures::DevicePictures(const Device& device, const std::vector<Image>& i
     pixels_ = parts.size() == 1 ? parts.front().contiguous() : at::cat(parts);
 
     sums_ = at::empty({sums, 3}, device.options(at::kInt));
+#ifdef FAISS_VISION_CUDA
+    if (sums_.is_cuda()) {
+        std::vector<int64_t> table;
+        int64_t highest = 0, widest = 0;
+        for (const Place& place : places_) {
+            table.insert(table.end(), {place.pixels, place.sums, place.wholeWidth, place.wholeHeight});
+            highest = std::max<int64_t>(highest, place.wholeHeight), widest = std::max<int64_t>(widest, place.wholeWidth);
+        }
+        cuda::addUp(pixels_, device.up(table, {int64_t(places_.size()), 4}), highest, widest, sums_);
+        return;
+    }
+#endif
     for (const Place& place : places_) {
         const int64_t height = place.wholeHeight, width = place.wholeWidth;
         const at::Tensor whole = sums_.narrow(0, place.sums, (height + 1) * (width + 1)).view({height + 1, width + 1, 3});

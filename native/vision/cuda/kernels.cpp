@@ -17,6 +17,13 @@ void cut(const at::Tensor& sums, const at::Tensor& cuts, int64_t most, const at:
     C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
+void addUp(const at::Tensor& pixels, const at::Tensor& pictures, int64_t highest, int64_t widest, const at::Tensor& sums) {
+    static_assert(sizeof(Summed) == 4 * sizeof(int64_t), "they go up as they are");
+    launchSums(pixels.data_ptr<uint8_t>(), reinterpret_cast<const Summed*>(pictures.data_ptr<int64_t>()), pictures.size(0), highest, widest,
+               sums.data_ptr<int32_t>(), c10::cuda::getCurrentCUDAStream());
+    C10_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
 bool addBiasAndPrelu(const at::Tensor& maps, const at::Tensor& bias, const at::Tensor& slope) {
     const int type = maps.scalar_type() == at::kFloat ? 0 : maps.scalar_type() == at::kHalf ? 1 : maps.scalar_type() == at::kBFloat16 ? 2 : -1;
     const int64_t channels = maps.size(1), numbers = maps.numel();

@@ -16,6 +16,58 @@ __global__ void cutAll(const int32_t* sums, const Cut* cuts, int64_t width, floa
     for (int64_t i = int64_t(blockIdx.y) * kThreads + threadIdx.x; i < n; i += threads) cutPixel(sums, cut, i, width, canvas);
 }
 
+constexpr unsigned kWhole = 0xffffffff; // all threads of a warp
+constexpr int kWarp = 32, kRows = kThreads / kWarp;
+
+/// Sums along each row, by one warp a row. Without signs, as they may run over.
+__global__ void addUpRows(const uint8_t* pixels, const Summed* pictures, int32_t* sums) {
+    const Summed picture = pictures[blockIdx.x];
+    const int lane = int(threadIdx.x) % kWarp;
+    for (int64_t row = int64_t(blockIdx.y) * kRows + threadIdx.x / kWarp; row < picture.height; row += int64_t(gridDim.y) * kRows) {
+        const uint8_t* const from = pixels + 3 * (picture.pixels + row * picture.width);
+        int32_t* const to = sums + 3 * (picture.sums + (row + 1) * (picture.width + 1));
+        if (lane < 3) to[lane] = 0;
+        uint32_t before[3] = {0, 0, 0};
+        for (int64_t begin = 0; begin < picture.width; begin += kWarp) {
+            const int64_t x = begin + lane;
+            const bool inside = x < picture.width;
+            for (int c = 0; c < 3; c++) {
+                uint32_t sum = inside ? from[3 * x + c] : 0;
+                for (int distance = 1; distance < kWarp; distance *= 2) {
+                    const uint32_t left = __shfl_up_sync(kWhole, sum, unsigned(distance));
+                    if (lane >= distance) sum += left;
+                }
+                sum += before[c];
+                if (inside) to[3 * (x + 1) + c] = int32_t(sum);
+                before[c] = __shfl_sync(kWhole, sum, kWarp - 1);
+            }
+        }
+    }
+}
+
+/// Then down each column, by one thread for each of its three numbers.
+__global__ void addUpColumns(const Summed* pictures, int32_t* sums) {
+    const Summed picture = pictures[blockIdx.x];
+    const int64_t step = 3 * (picture.width + 1);
+    for (int64_t column = int64_t(blockIdx.y) * kThreads + threadIdx.x; column < step; column += int64_t(gridDim.y) * kThreads) {
+        int32_t* at = sums + 3 * picture.sums + column;
+        *at = 0;
+        uint32_t sum = 0;
+        constexpr int kAhead = 8; // read at once, as each read takes long
+        int64_t left = picture.height;
+        for (; left >= kAhead; left -= kAhead) {
+            uint32_t values[kAhead];
+            for (int i = 0; i < kAhead; i++) values[i] = uint32_t(at[(i + 1) * step]);
+            for (int i = 0; i < kAhead; i++) at[(i + 1) * step] = int32_t(sum += values[i]);
+            at += kAhead * step;
+        }
+        for (; left > 0; left--) {
+            at += step;
+            *at = int32_t(sum += uint32_t(*at));
+        }
+    }
+}
+
 template <class Number>
 struct alignas(2 * sizeof(Number)) Pair {
     Number first, second;
@@ -48,6 +100,12 @@ void startBiasPrelu(void* maps, const void* bias, const void* slope, uint32_t ch
 void launchCut(const int32_t* sums, const Cut* cuts, int64_t count, int64_t most, int64_t width, float* canvas, cudaStream_t stream) {
     const int64_t blocks = std::clamp<int64_t>((most + kThreads - 1) / kThreads, 1, 1024);
     cutAll<<<dim3(unsigned(count), unsigned(blocks)), kThreads, 0, stream>>>(sums, cuts, width, canvas);
+}
+
+void launchSums(const uint8_t* pixels, const Summed* pictures, int64_t count, int64_t highest, int64_t widest, int32_t* sums, cudaStream_t stream) {
+    const auto blocks = [&](int64_t all, int64_t each) { return dim3(unsigned(count), unsigned(std::clamp<int64_t>((all + each - 1) / each, 1, 65535))); };
+    addUpRows<<<blocks(highest, kRows), kThreads, 0, stream>>>(pixels, pictures, sums);
+    addUpColumns<<<blocks(3 * (widest + 1), kThreads), kThreads, 0, stream>>>(pictures, sums);
 }
 
 void launchBiasPrelu(int type, void* maps, const void* bias, const void* slope, uint32_t channels, uint32_t pairs, cudaStream_t stream) {

@@ -17,6 +17,12 @@ namespace faiss_vision::cuda {
 /// @param canvas  height x width x 3 numbers
 void cut(const at::Tensor& sums, const at::Tensor& cuts, int64_t most, const at::Tensor& canvas);
 
+/// The sums of DevicePictures.
+/// @param pixels    of all pictures one after the other x 3, bytes
+/// @param pictures  n x 4 whole numbers, a Summed each
+/// @param highest, widest  of the pictures
+void addUp(const at::Tensor& pixels, const at::Tensor& pictures, int64_t highest, int64_t widest, const at::Tensor& sums);
+
 /// maps = PReLU(maps + bias), in place. False where it is not for such maps.
 bool addBiasAndPrelu(const at::Tensor& maps, const at::Tensor& bias, const at::Tensor& slope);
 

@@ -12,6 +12,12 @@ namespace faiss_vision::cuda {
 
 void launchCut(const int32_t* sums, const Cut* cuts, int64_t count, int64_t most, int64_t width, float* canvas, cudaStream_t stream);
 
+/// A picture whose pixels are added up: its first pixel, the first place of its sums, and its size.
+struct Summed {
+    int64_t pixels, sums, width, height;
+};
+void launchSums(const uint8_t* pixels, const Summed* pictures, int64_t count, int64_t highest, int64_t widest, int32_t* sums, cudaStream_t stream);
+
 /// @param type  0 float, 1 half, 2 bfloat16
 void launchBiasPrelu(int type, void* maps, const void* bias, const void* slope, uint32_t channels, uint32_t pairs, cudaStream_t stream);
 
