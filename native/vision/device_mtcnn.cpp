@@ -153,17 +153,15 @@ struct Canvas {
         return channelsLast(places.view({1, maps.size(2), columns, maps.size(1)}));
     }
 
-    /// Of maps of 1 x channels x rows x columns the network's windows of each level in turn, cells x channels.
-    at::Tensor windows(const Device& device, const at::Tensor& maps) const {
-        std::vector<std::pair<int, int>> grids;
-        std::vector<int64_t> corners;
-        for (const DevicePictures::Tile& tile : tiles) {
-            grids.emplace_back(PNet::gridSize(tile.width), PNet::gridSize(tile.height));
-            corners.push_back(tile.y / 2 * maps.size(3) + tile.x / 2);
+    /// Which level a cell of the last layer's map belongs to, and where in it; tiles.size() for one that no level has.
+    size_t levelAt(int& x, int& y) const {
+        for (size_t i = 0; i < tiles.size(); i++) {
+            const int column = x - tiles[i].x / 2, row = y - tiles[i].y / 2;
+            if (column < 0 || row < 0 || column >= PNet::gridSize(tiles[i].width) || row >= PNet::gridSize(tiles[i].height)) continue;
+            x = column, y = row;
+            return i;
         }
-        const Places places(device, grids);
-        const at::Tensor corner = device.up(corners, {int64_t(corners.size())}).index_select(0, places.grid);
-        return maps.permute({0, 2, 3, 1}).reshape({-1, maps.size(1)}).index_select(0, places.row.mul(maps.size(3)).add_(places.column).add_(corner));
+        return tiles.size();
     }
 
     int width = 0, height = 0;
@@ -176,36 +174,46 @@ private:
 } // namespace
 
 void DeviceMtcnn::scan(const DevicePictures& pictures, Levels& levels) const {
-    std::vector<at::Tensor> all;                    // answers for every cell of every grid: score and offsets
-    std::vector<std::pair<int64_t, size_t>> begins; // where each level's begin, in that order
+    struct Sheet {
+        Canvas canvas;
+        std::vector<MtcnnCascade::Level*> levels;
+        int64_t begin, columns; // its first cell among all, and those in a row of it
+    };
+    const int64_t most = device_->place().is_cuda() ? 2 * kCanvasPixels : kCanvasPixels; // where levels are cut out in one pass
+    std::vector<at::Tensor> all; // answers for every cell of every sheet, also for those between levels: score and offsets
+    std::vector<Sheet> sheets;
     int64_t cells = 0;
     for (size_t begin = 0, end = 0; begin < levels.size(); begin = end) {
         std::vector<MtcnnCascade::Level*> some;
         for (int64_t pixels = 0; end < levels.size(); end++) {
             MtcnnCascade::Level& level = levels[end];
             pixels += int64_t{level.width} * level.height;
-            if (end > begin && pixels > kCanvasPixels) break;
+            if (end > begin && pixels > most) break;
             some.push_back(&level);
-            begins.emplace_back(cells, end);
-            cells += int64_t{PNet::gridSize(level.height)} * PNet::gridSize(level.width);
         }
         const Canvas canvas(some);
         const at::Tensor first = pnet1_(input(pictures.canvas(canvas.tiles, canvas.width, canvas.height).unsqueeze(0)));
-        all.push_back(scored(canvas.windows(*device_, pnet4_(pnet3_(pnet2_(pool(canvas.padded(*device_, first), 2)))))));
+        const at::Tensor maps = pnet4_(pnet3_(pnet2_(pool(canvas.padded(*device_, first), 2))));
+        all.push_back(scored(maps.permute({0, 2, 3, 1}).reshape({-1, maps.size(1)})));
+        sheets.push_back({canvas, some, cells, maps.size(3)});
+        cells += maps.size(2) * maps.size(3);
     }
     if (all.empty()) return;
-    const at::Tensor answers = at::cat(all), enough = at::nonzero(answers.select(1, 0).ge(float(options_.thresholds[0]))).squeeze(1);
+    const at::Tensor answers = all.size() == 1 ? all.front() : at::cat(all);
+    const at::Tensor enough = at::nonzero(answers.select(1, 0).ge(float(options_.thresholds[0]))).squeeze(1);
     // In one piece, since each copy back waits for the device: a double holds a place as well as a float.
     const at::Tensor found = at::cat({enough.unsqueeze(1).to(at::kDouble), answers.index_select(0, enough).to(at::kDouble)}, 1).cpu().contiguous();
     const double* row = found.data_ptr<double>();
-    size_t at = 0; // in begins, as the cells are in ascending order
+    size_t at = 0; // in sheets, as the cells are in ascending order
     for (int64_t i = 0; i < found.size(0); i++, row += 6) {
         const int64_t place = int64_t(row[0]);
-        while (at + 1 < begins.size() && begins[at + 1].first <= place) at++;
-        MtcnnCascade::Level& level = levels[begins[at].second];
-        const int cell = int(place - begins[at].first), columns = PNet::gridSize(level.width);
-        level.candidates.push_back(PNet::candidate(cell % columns, cell / columns, level.scale, float(row[1]),
-                                                   {float(row[2]), float(row[3]), float(row[4]), float(row[5])}));
+        while (at + 1 < sheets.size() && sheets[at + 1].begin <= place) at++;
+        const Sheet& sheet = sheets[at];
+        int x = int((place - sheet.begin) % sheet.columns), y = int((place - sheet.begin) / sheet.columns);
+        const size_t which = sheet.canvas.levelAt(x, y);
+        if (which == sheet.levels.size()) continue;
+        MtcnnCascade::Level& level = *sheet.levels[which];
+        level.candidates.push_back(PNet::candidate(x, y, level.scale, float(row[1]), {float(row[2]), float(row[3]), float(row[4]), float(row[5])}));
     }
 }
 
