@@ -89,22 +89,33 @@ TEST(DevicePictures, layScaledOnesSideBySide) {
     });
 }
 
-// What each thread of a GPU does, one after the other.
-TEST(DevicePictures, areCutByAGpuAsByTorch) {
-    const int width = 131, height = 97;
-    const std::vector<uint8_t> pixels = picture(width, height);
-    const int64_t step = width + 1, before = 7; // as if others lay in front of it
+namespace {
+
+/// As DevicePictures has them, behind the sums of others, and running over.
+std::vector<int32_t> sumsOf(const std::vector<uint8_t>& pixels, int width, int height, int64_t before) {
+    const int64_t step = width + 1;
     std::vector<int32_t> sums(size_t(3 * (before + step * (height + 1))));
     for (int64_t y = 0; y <= height; y++) {
         for (int64_t x = 0; x <= width; x++) {
             for (int64_t c = 0; c < 3; c++) {
-                const auto at = [&](int64_t y, int64_t x) -> uint32_t { return uint32_t(sums[size_t(3 * (before + y * step + x) + c)]); };
-                uint32_t sum = 0xfffffff0u; // so that sums run over
+                const auto at = [&](int64_t y, int64_t x) { return uint32_t(sums[size_t(3 * (before + y * step + x) + c)]); };
+                uint32_t sum = 0xfffffff0u;
                 if (y > 0 && x > 0) sum = at(y - 1, x) + at(y, x - 1) - at(y - 1, x - 1) + pixels[size_t(3 * ((y - 1) * width + x - 1) + c)];
                 sums[size_t(3 * (before + y * step + x) + c)] = int32_t(sum);
             }
         }
     }
+    return sums;
+}
+
+} // namespace
+
+// What each thread of a GPU does, one after the other.
+TEST(DevicePictures, areCutByAGpuAsByTorch) {
+    const int width = 131, height = 97;
+    const std::vector<uint8_t> pixels = picture(width, height);
+    const int64_t step = width + 1, before = 7;
+    const std::vector<int32_t> sums = sumsOf(pixels, width, height, before);
     device().run([&] {
         DevicePictures pictures(device(), {test::rgb(pixels, width, height)});
         for (const auto& [x, y, w, h] : {std::array{0, 0, width, height}, std::array{30, 20, 90, 60}, std::array{130, 96, 1, 1}}) {
@@ -112,7 +123,7 @@ TEST(DevicePictures, areCutByAGpuAsByTorch) {
             for (const auto& [columns, rows] : {std::pair{131, 97}, std::pair{93, 69}, std::pair{12, 9}, std::pair{200, 150}, std::pair{1, 1}}) {
                 at::Tensor canvas = at::zeros({160, 210, 3});
                 const Cut cut{before + y * step + x, step, w, h, columns, rows, 2 * 210 + 6};
-                for (int64_t i = 0; i < int64_t{columns} * rows; i++) cutPixel(sums.data(), cut, i, 210, canvas.data_ptr<float>());
+                for (int64_t i = 0; i < int64_t{columns} * rows; i++) cutOnto(canvas.data_ptr<float>(), 210, sums.data(), cut, i);
                 EXPECT_EQ(numbers(canvas), numbers(pictures.canvas({{0, columns, rows, 6, 2}}, 210, 160)));
             }
         }
@@ -176,6 +187,15 @@ TEST(DevicePictures, cutFaceChipsAsTheProcessorDoes) {
             }
         }
         EXPECT_LE(different, found.size() * chip.size() / 10000); // where a sum lies on the border between two bytes
+
+        // What each thread of a GPU does, one after the other.
+        const std::vector<int32_t> sums = sumsOf(pixels, 640, 480, 11);
+        for (size_t i = 1; i < found.size(); i++) {
+            const ChipCut cut = chipCut(found[i].face->visibleLandmarks, 11, 640, 480, 150);
+            std::vector<float> own(150 * 150 * 3);
+            for (int64_t k = 0; k < 150 * 150; k++) chipPixel(sums.data(), cut, k, 150, own.data());
+            EXPECT_EQ(own, std::vector<float>(chips.begin() + ptrdiff_t(i * own.size()), chips.begin() + ptrdiff_t((i + 1) * own.size())));
+        }
     });
 }
 

@@ -220,19 +220,32 @@ at::Tensor DevicePictures::crops(const MtcnnCascade::Crop* crops, int64_t n, int
     return sums.to(at::kFloat).mul_(wide.mul(high));
 }
 
+ChipCut chipCut(const Landmarks& face, int64_t sums, int width, int height, int size) {
+    const Similarity to = Similarity::fit(meanFace(size), face);
+    const ChipGrid grid(width, height, to, size);
+    const int64_t step = width + 1;
+    return {to.a, to.b, to.x0, to.y0, double(grid.left), double(grid.top), grid.scaleX, grid.scaleY,
+            sums + grid.top * step + grid.left, step, grid.sourceWidth, grid.sourceHeight, grid.width, grid.height};
+}
+
 at::Tensor DevicePictures::faceChips(const std::vector<Found>& faces, int size) const {
     const int64_t n = int64_t(faces.size());
-    std::vector<double> similarities; // a, b, x0, y0, left, top, scaleX, scaleY
-    std::vector<int64_t> grids;       // corner in sums_, step, source width and height, grid width and height
+    std::vector<int64_t> bits;
     for (const auto& [picture, face] : faces) {
         const Place& place = places_[picture];
-        const Similarity to = Similarity::fit(meanFace(size), face->visibleLandmarks);
-        const ChipGrid grid(place.wholeWidth, place.wholeHeight, to, size);
-        similarities.insert(similarities.end(), {to.a, to.b, to.x0, to.y0, double(grid.left), double(grid.top), grid.scaleX, grid.scaleY});
-        const int64_t step = place.wholeWidth + 1;
-        grids.insert(grids.end(), {place.sums + grid.top * step + grid.left, step, grid.sourceWidth, grid.sourceHeight, grid.width, grid.height});
+        const ChipCut cut = chipCut(face->visibleLandmarks, place.sums, place.wholeWidth, place.wholeHeight, size);
+        bits.resize(bits.size() + sizeof(cut) / sizeof(int64_t));
+        std::memcpy(bits.data() + bits.size() - sizeof(cut) / sizeof(int64_t), &cut, sizeof(cut));
     }
-    const at::Tensor exact = device_.up(similarities, {n, 8}), whole = device_.up(grids, {n, 6});
+    const at::Tensor table = device_.up(bits, {n, int64_t(sizeof(ChipCut) / sizeof(int64_t))});
+#ifdef FAISS_VISION_CUDA
+    if (sums_.is_cuda()) {
+        const at::Tensor chips = at::empty({n, size, size, 3}, device_.options(at::kFloat));
+        cuda::cutChips(sums_, table, chips);
+        return chips;
+    }
+#endif
+    const at::Tensor exact = table.narrow(1, 0, 8).contiguous().view(at::kDouble), whole = table.narrow(1, 8, 6);
     const auto number = [&](int64_t i) { return exact.select(1, i).view({n, 1, 1}); };
     const auto count = [&](int64_t i) { return whole.select(1, i).view({n, 1, 1}); };
     const at::Tensor places = at::arange(size, device_.options(at::kDouble)), u = places.view({1, 1, size}), v = places.view({1, size, 1});

@@ -24,6 +24,9 @@ struct Places {
     at::Tensor grid, row, column;
 };
 
+/// How a face is cut out of a picture of that size whose sums begin there.
+ChipCut chipCut(const Landmarks& face, int64_t sums, int width, int height, int size);
+
 /// Pictures on a device: they go up once, as bytes, and everything that the networks read is cut out of them there.
 /// Beside the bytes it keeps sums over everything above and to the left of each pixel, in whole numbers: the mean over any
 /// rectangle is four of them, so every level of a pyramid, every crop and every chip is as exact as the CPU's, and a small level

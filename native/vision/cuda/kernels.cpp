@@ -17,6 +17,13 @@ void cut(const at::Tensor& sums, const at::Tensor& cuts, int64_t most, const at:
     C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
+void cutChips(const at::Tensor& sums, const at::Tensor& cuts, const at::Tensor& chips) {
+    static_assert(sizeof(ChipCut) == 14 * sizeof(int64_t), "they go up as they are");
+    launchChips(sums.data_ptr<int32_t>(), reinterpret_cast<const ChipCut*>(cuts.data_ptr<int64_t>()), cuts.size(0), int(chips.size(1)),
+                chips.data_ptr<float>(), c10::cuda::getCurrentCUDAStream());
+    C10_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
 void addUp(const at::Tensor& pixels, const at::Tensor& pictures, int64_t highest, int64_t widest, const at::Tensor& sums) {
     static_assert(sizeof(Summed) == 4 * sizeof(int64_t), "they go up as they are");
     launchSums(pixels.data_ptr<uint8_t>(), reinterpret_cast<const Summed*>(pictures.data_ptr<int64_t>()), pictures.size(0), highest, widest,

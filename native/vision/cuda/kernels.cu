@@ -13,7 +13,13 @@ constexpr int kThreads = 256;
 __global__ void cutAll(const int32_t* sums, const Cut* cuts, int64_t width, float* canvas) {
     const Cut cut = cuts[blockIdx.x];
     const int64_t n = cut.columns * cut.rows, threads = int64_t(gridDim.y) * kThreads;
-    for (int64_t i = int64_t(blockIdx.y) * kThreads + threadIdx.x; i < n; i += threads) cutPixel(sums, cut, i, width, canvas);
+    for (int64_t i = int64_t(blockIdx.y) * kThreads + threadIdx.x; i < n; i += threads) cutOnto(canvas, width, sums, cut, i);
+}
+
+__global__ void cutChips(const int32_t* sums, const ChipCut* cuts, int size, float* chips) {
+    const ChipCut cut = cuts[blockIdx.x];
+    const int64_t n = int64_t(size) * size, i = int64_t(blockIdx.y) * kThreads + threadIdx.x;
+    if (i < n) chipPixel(sums, cut, i, size, chips + 3 * n * blockIdx.x);
 }
 
 constexpr unsigned kWhole = 0xffffffff; // all threads of a warp
@@ -100,6 +106,10 @@ void startBiasPrelu(void* maps, const void* bias, const void* slope, uint32_t ch
 void launchCut(const int32_t* sums, const Cut* cuts, int64_t count, int64_t most, int64_t width, float* canvas, cudaStream_t stream) {
     const int64_t blocks = std::clamp<int64_t>((most + kThreads - 1) / kThreads, 1, 1024);
     cutAll<<<dim3(unsigned(count), unsigned(blocks)), kThreads, 0, stream>>>(sums, cuts, width, canvas);
+}
+
+void launchChips(const int32_t* sums, const ChipCut* cuts, int64_t count, int size, float* chips, cudaStream_t stream) {
+    cutChips<<<dim3(unsigned(count), unsigned((size * size + kThreads - 1) / kThreads)), kThreads, 0, stream>>>(sums, cuts, size, chips);
 }
 
 void launchSums(const uint8_t* pixels, const Summed* pictures, int64_t count, int64_t highest, int64_t widest, int32_t* sums, cudaStream_t stream) {

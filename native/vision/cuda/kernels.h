@@ -10,12 +10,17 @@ namespace faiss_vision::cuda {
 
 /// Kernels for what takes torch's own operations many passes over memory. All go into torch's current stream.
 
-/// cutPixel for every pixel of every cut.
+/// cutOnto for every pixel of every cut.
 /// @param sums    of DevicePictures
 /// @param cuts    n x 7 whole numbers, a Cut each
 /// @param most    pixels of the largest of them
 /// @param canvas  height x width x 3 numbers
 void cut(const at::Tensor& sums, const at::Tensor& cuts, int64_t most, const at::Tensor& canvas);
+
+/// chipPixel for every pixel of every chip.
+/// @param cuts   n x 14 whole numbers, which are the bits of a ChipCut each
+/// @param chips  n x size x size x 3 numbers
+void cutChips(const at::Tensor& sums, const at::Tensor& cuts, const at::Tensor& chips);
 
 /// The sums of DevicePictures.
 /// @param pixels    of all pictures one after the other x 3, bytes

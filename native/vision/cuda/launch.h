@@ -12,6 +12,8 @@ namespace faiss_vision::cuda {
 
 void launchCut(const int32_t* sums, const Cut* cuts, int64_t count, int64_t most, int64_t width, float* canvas, cudaStream_t stream);
 
+void launchChips(const int32_t* sums, const ChipCut* cuts, int64_t count, int size, float* chips, cudaStream_t stream);
+
 /// A picture whose pixels are added up: its first pixel, the first place of its sums, and its size.
 struct Summed {
     int64_t pixels, sums, width, height;
