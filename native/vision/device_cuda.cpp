@@ -168,14 +168,23 @@ Batched::~Batched() {
 
 at::Tensor Batched::part(const at::Tensor& inputs) {
     const int64_t n = inputs.size(0);
-    if (recordings_ == nullptr || n > recorded_) return forward_(inputs);
+    std::vector<int64_t> shape = inputs.sizes().vec();
+    if (recordings_ == nullptr || n > recorded_) {
+        // Of few sizes, four from each power of two to the next: cuDNN thinks for longer about a new one than it computes.
+        int64_t step = 1;
+        while (step * 8 <= n) step *= 2;
+        shape[0] = (n + step - 1) / step * step;
+        if (shape[0] == n) return forward_(inputs);
+        const at::Tensor padded = at::zeros(shape, inputs.options());
+        padded.narrow(0, 0, n).copy_(inputs);
+        return forward_(padded).narrow(0, 0, n);
+    }
     int64_t size = 1;
     while (size < n) size *= 2;
     std::unique_ptr<Recordings::Recording>& recording = recordings_->bySize[size];
     if (recording == nullptr) {
         const std::lock_guard<std::mutex> lock(recordingMutex());
         auto made = std::make_unique<Recordings::Recording>();
-        std::vector<int64_t> shape = inputs.sizes().vec();
         shape[0] = size;
         made->input = at::zeros(shape, inputs.options());
         for (int i = 0; i < 2; i++) forward_(made->input); // what libraries set up at the first call cannot be recorded

@@ -1,7 +1,6 @@
 #include "vision/device_mtcnn.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include <ATen/ops/cat.h>
@@ -111,15 +110,18 @@ struct Canvas {
         const auto even = [](int length) { return (length + 1) / 2 * 2; };
         std::vector<size_t> order;
         double area = 0;
+        int widest = 0;
         for (const MtcnnCascade::Level* const level : levels) {
             order.push_back(order.size());
             area += double(even(level->width)) * even(level->height);
-            width = std::max(width, even(level->width));
+            widest = std::max(widest, even(level->width));
             tiles.push_back({level->picture, level->width, level->height, 0, 0});
         }
-        // In steps, so that shapes come again: for a new one cuDNN thinks for longer than it computes.
-        const auto stepped = [](int length) { return (length + kStep - 1) / kStep * kStep; };
-        width = stepped(std::max(width, int(std::sqrt(area))));
+        // Of few shapes: for a new one cuDNN thinks for longer than it computes, on each thread anew.
+        const auto stepped = [](int length, int step) { return (length + step - 1) / step * step; };
+        while (width < kUsualWidth && (width < widest || 2.0 * width * width < area)) width *= 2;
+        const int step = width / 8;
+        if (width < widest) width = stepped(widest, kUsualWidth / 2);
         // The highest first, in rows from left to right.
         std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return tiles[a].height > tiles[b].height; });
         int x = 0, y = 0;
@@ -129,7 +131,7 @@ struct Canvas {
             x += even(tiles[i].width);
             height = std::max(height, y + even(tiles[i].height));
         }
-        height = stepped(height);
+        height = stepped(height, step);
     }
 
     /// The first layer's maps, 1 x channels x (height - 2) x (width - 2), in which the pool finds each level's own maximum: where its
@@ -164,11 +166,11 @@ struct Canvas {
         return tiles.size();
     }
 
-    int width = 0, height = 0;
+    int width = 256, height = 0;
     std::vector<DevicePictures::Tile> tiles;
 
 private:
-    static constexpr int kStep = 128;
+    static constexpr int kUsualWidth = 2048; // wider for a level that is wider
 };
 
 } // namespace
