@@ -5,6 +5,7 @@
 #include <ATen/record_function.h>
 #include <gtest/gtest.h>
 
+#include "error.h"
 #include "vision/area_resampler.h"
 #include "vision/box_chip.h"
 #include "vision/depth_estimation.h"
@@ -23,9 +24,17 @@ using test::codeOf;
 
 namespace {
 
+/// A GPU where this build can use one, else torch's CPU. Never ended, as CUDA may end before it would be.
 const Device& device() {
-    static const Device cpu(at::kCPU, at::kFloat);
-    return cpu;
+    static const auto& opened = *new const std::shared_ptr<const Device>([] {
+        try {
+            return Device::open("cuda", Precision::Fp32);
+        } catch (const Error& none) {
+            std::cout << "on the processor: " << none.what() << "\n";
+            return std::make_shared<const Device>(at::kCPU, at::kFloat);
+        }
+    }());
+    return *opened;
 }
 
 /// A picture with edges in every direction, not only noise.
@@ -38,7 +47,7 @@ std::vector<uint8_t> picture(int width, int height, int channels = 3) {
 }
 
 std::vector<float> numbers(const at::Tensor& tensor) {
-    const at::Tensor whole = tensor.to(at::kFloat).contiguous();
+    const at::Tensor whole = tensor.to(at::kFloat).cpu().contiguous();
     return {whole.data_ptr<float>(), whole.data_ptr<float>() + whole.numel()};
 }
 
@@ -209,7 +218,7 @@ TEST(DevicePictures, cutBoxChipsAsTheProcessorDoes) {
     for (const Detection& face : faces) found.push_back({0, &face});
     for (const int margin : {0, 40}) {
         device().run([&] {
-            const at::Tensor chips = DevicePictures(device(), images).boxChips(found, 160, margin).contiguous();
+            const at::Tensor chips = DevicePictures(device(), images).boxChips(found, 160, margin).cpu().contiguous();
             std::vector<uint8_t> chip(160 * 160 * 3);
             for (size_t i = 0; i < found.size(); i++) {
                 cutBoxChip(RgbPixels(images[found[i].picture]), found[i].face->box, 160, margin, chip.data());
