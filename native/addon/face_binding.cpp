@@ -271,7 +271,8 @@ Napi::Value FaceBinding::embed(const Napi::CallbackInfo& info) {
         if (info[1].ToBoolean()) { // to stay on the device
             const auto kept = std::make_shared<DeviceFeatures>();
             return Environment::of(info.Env()).submit(
-                shared_->queue, [shared = shared_, chips, n, kept] { check(shared->recognition(), shared->recognition().embed(chips->data(), n, *kept)); },
+                shared_->queue,
+                [shared = shared_, chips, n, kept] { check(shared->recognition(), shared->recognition().embed(chips->data(), n, *kept)); },
                 [kept](Napi::Env env, Napi::Value) { return keptFeatures(env, std::move(*kept)); }, chips->takeHeld());
         }
         auto features = Napi::Float32Array::New(info.Env(), n * shared_->recognition().dimension());
@@ -279,7 +280,9 @@ Napi::Value FaceBinding::embed(const Napi::CallbackInfo& info) {
         for (const auto& value : chips->takeHeld()) held.push_back(value);
         return Environment::of(info.Env()).submit(
             shared_->queue,
-            [shared = shared_, chips, n, into = features.Data()] { check(shared->recognition(), shared->recognition().embed(chips->data(), n, into)); },
+            [shared = shared_, chips, n, into = features.Data()] {
+                check(shared->recognition(), shared->recognition().embed(chips->data(), n, into));
+            },
             [](Napi::Env, Napi::Value features) { return features; }, held);
     });
 }

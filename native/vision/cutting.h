@@ -28,7 +28,8 @@ FAISS_VISION_ANYWHERE inline void cutPixel(const int32_t* sums, const Cut& cut, 
     const int32_t* const below = sums + 3 * (cut.corner + bottom * cut.step);
     for (int64_t c = 0; c < 3; c++) {
         // Without signs, as the sums of the largest pictures run over.
-        const uint32_t sum = uint32_t(below[3 * right + c]) - uint32_t(above[3 * right + c]) - uint32_t(below[3 * left + c]) + uint32_t(above[3 * left + c]);
+        const uint32_t toRight = uint32_t(below[3 * right + c]) - uint32_t(above[3 * right + c]);
+        const uint32_t sum = toRight - (uint32_t(below[3 * left + c]) - uint32_t(above[3 * left + c]));
         pixel[c] = float(int32_t(sum)) * weight;
     }
 }

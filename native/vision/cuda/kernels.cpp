@@ -36,7 +36,8 @@ bool addBiasAndPrelu(const at::Tensor& maps, const at::Tensor& bias, const at::T
     const int64_t channels = maps.size(1), numbers = maps.numel();
     if (type < 0 || channels % 2 != 0 || numbers >= INT32_MAX || !maps.is_contiguous(at::MemoryFormat::ChannelsLast)) return false;
     if (numbers == 0) return true;
-    launchBiasPrelu(type, maps.data_ptr(), bias.data_ptr(), slope.data_ptr(), uint32_t(channels), uint32_t(numbers / 2), c10::cuda::getCurrentCUDAStream());
+    launchBiasPrelu(type, maps.data_ptr(), bias.data_ptr(), slope.data_ptr(), uint32_t(channels), uint32_t(numbers / 2),
+                    c10::cuda::getCurrentCUDAStream());
     C10_CUDA_KERNEL_LAUNCH_CHECK();
     return true;
 }

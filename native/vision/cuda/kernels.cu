@@ -113,7 +113,9 @@ void launchChips(const int32_t* sums, const ChipCut* cuts, int64_t count, int si
 }
 
 void launchSums(const uint8_t* pixels, const Summed* pictures, int64_t count, int64_t highest, int64_t widest, int32_t* sums, cudaStream_t stream) {
-    const auto blocks = [&](int64_t all, int64_t each) { return dim3(unsigned(count), unsigned(std::clamp<int64_t>((all + each - 1) / each, 1, 65535))); };
+    const auto blocks = [&](int64_t all, int64_t each) {
+        return dim3(unsigned(count), unsigned(std::clamp<int64_t>((all + each - 1) / each, 1, 65535)));
+    };
     addUpRows<<<blocks(highest, kRows), kThreads, 0, stream>>>(pixels, pictures, sums);
     addUpColumns<<<blocks(3 * (widest + 1), kThreads), kThreads, 0, stream>>>(pictures, sums);
 }
