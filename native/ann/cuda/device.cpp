@@ -137,7 +137,7 @@ void requireGpu(int number) {
     if (!reason.empty()) throw Error("ERR_CUDA_UNAVAILABLE", "`device` 'cuda:" + std::to_string(number) + "' cannot be used: " + reason);
 }
 
-CudaDevice::CudaDevice(int number) : number_(number), scan_(number) {
+CudaDevice::CudaDevice(int number) : number_(number) {
     {
         const std::lock_guard<std::mutex> lock(registry().mutex);
         if (registry().temporaryMemory) resources_.setTempMemory(*registry().temporaryMemory);

@@ -9,7 +9,6 @@
 #include <cuda_runtime.h>
 #include <faiss/gpu/StandardGpuResources.h>
 
-#include "ann/cuda/flat_scan.h"
 #include "ann/gpu.h"
 
 namespace faiss_vision {
@@ -26,7 +25,6 @@ public:
     int number() const { return number_; }
     std::mutex& mutex() { return mutex_; }
     faiss::gpu::StandardGpuResources& resources() { return resources_; }
-    FlatScan& scan() { return scan_; }
     cudaStream_t stream() { return resources_.getDefaultStream(number_); }
 
     /// Page-locked once and used again and again; nullptr where it is smaller than that.
@@ -39,7 +37,6 @@ private:
     const int number_;
     std::mutex mutex_;
     faiss::gpu::StandardGpuResources resources_;
-    FlatScan scan_;
 };
 
 [[noreturn]] void throwTranslated(const std::string& what, const std::vector<int>& devices);

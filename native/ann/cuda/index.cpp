@@ -18,6 +18,7 @@
 #include <faiss/gpu/utils/DeviceUtils.h>
 
 #include "ann/cuda/device.h"
+#include "ann/cuda/flat_search.h"
 #include "ann/faiss_call.h"
 #include "ann/moved_index.h"
 #include "ann/type_name.h"
@@ -188,9 +189,9 @@ private:
         if (!there) std::memcpy(staged, x, input);
         const float* const queries = there ? x : staged;
         auto* const flat = dynamic_cast<faiss::gpu::GpuIndexFlat*>(&index);
-        if (flat != nullptr && FlatScan::takes(*flat, n, k)) {
+        if (flat != nullptr && searchesFlat(*flat, n, k)) {
             CudaDevice& device = *devices_.front();
-            device.scan().search(*flat, n, queries, k, stagedDistances, stagedLabels, device.stream());
+            searchFlat(*device.resources().getResources(), *flat, n, queries, k, stagedDistances, stagedLabels, device.stream());
         } else {
             index.search(n, queries, k, stagedDistances, stagedLabels);
         }
