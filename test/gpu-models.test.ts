@@ -69,7 +69,7 @@ describe('faces', () => {
 
   it('that are being looked for when their thread ends, hold nobody up', async () => {
     const child = join(__dirname, 'support/faces-in-flight.cjs');
-    const { status, stdout, stderr } = spawnSync(process.execPath, [child, device], { encoding: 'utf8' });
+    const { status, stdout, stderr } = spawnSync(process.execPath, [child, device], { encoding: 'utf8', timeout: 240_000 });
     expect({ status, stdout, stderr }).toMatchObject({ status: 0, stdout: 'ended\nended\n' });
   });
 
