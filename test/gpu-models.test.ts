@@ -43,6 +43,8 @@ describe('faces', () => {
     }
   });
 
+  it('are told where they are looked for', () => expect([recognizer.device, ours.device]).toEqual([device, 'cpu']));
+
   it('of many that wait, belong to the calls that asked for them', async () => {
     const pictures = await Promise.all([0, 1, 2].map(async (i) => decode(photo(photos[i]![0]))));
     const alone = [];
