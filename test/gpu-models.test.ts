@@ -75,6 +75,15 @@ describe('faces', () => {
     expect({ status, stdout, stderr }).toMatchObject({ status: 0, stdout: 'ended\nended\n' });
   });
 
+  it('leave no memory behind where their model cannot be loaded', () => {
+    const child = join(__dirname, 'support/failing-loads.cjs');
+    const { status, stdout, stderr } = spawnSync(process.execPath, [child, device], { encoding: 'utf8', timeout: 240_000 });
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    const { code, grown } = JSON.parse(stdout) as { code: string; grown: number };
+    expect(code).toBe('ERR_NOT_FINITE');
+    expect(grown).toBeLessThan(150); // MiB, where six loads take twice 20 MiB each
+  });
+
   it('in a part of a picture, and the largest alone', async () => {
     const image = photo('face_recognition/obama.jpg');
     const options = { region: { x: 300, y: 0, width: 500, height: 600 }, maxFaces: 1 };
