@@ -87,7 +87,8 @@ for (const atOnce of [1, 8]) {
       console.log(JSON.stringify(memory));
     })()`, '--expose-gc'));
   say(
-    `- Resident three seconds after garbage collection, in a process that does nothing else: after 200 photos, ${atOnce === 1 ? 'one after the other' : 'eight at a time'}, ` +
+    '- Resident three seconds after garbage collection, in a process that does nothing else: after 200 photos, ' +
+      `${atOnce === 1 ? 'one after the other' : 'eight at a time'}, ` +
       `${memory[0].toFixed(0)} MiB, after ${options.photos} ${memory[1].toFixed(0)} MiB, a change of ${((memory[1] / memory[0] - 1) * 100).toFixed(1)} %.`,
   );
 }

@@ -1,4 +1,5 @@
-// Compiles vision.node for CUDA against the libtorch of PyPI's wheel, 3 GB to fetch the first time, and tries it without a GPU.
+// Compiles vision.node for CUDA against the libtorch of PyPI's wheel, 3 GB to fetch the first time, and tries it without a GPU. It is
+// packed with ann.node for CUDA, which takes as long to compile as test/cuda-build.test.ts says.
 // Only when asked for: FAISS_VISION_TEST_CUDA=1 npm test -- cuda-vision
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
@@ -10,10 +11,14 @@ const root = join(__dirname, '..');
 const asked = process.env.FAISS_VISION_TEST_CUDA === '1';
 const hour = 3600 * 1000;
 
+/** For one architecture, as test/cuda-build.test.ts does, which may run at the same time. */
+function setUp(steps: string) {
+  const env = { FAISS_VISION_CUDA_ARCHITECTURES: '90', ...process.env };
+  execFileSync(process.execPath, ['scripts/setup.mjs', '--cuda', '--only', steps], { cwd: root, env, stdio: 'inherit' });
+}
+
 describe.skipIf(!asked)(`faces and depth built for CUDA${asked ? '' : ' (skipped: FAISS_VISION_TEST_CUDA is not 1)'}`, () => {
-  beforeAll(() => {
-    execFileSync(process.execPath, ['scripts/setup.mjs', '--cuda', '--only', 'cuda-torch,cuda-vision'], { cwd: root, stdio: 'inherit' });
-  }, hour);
+  beforeAll(() => setUp('cuda-torch,cuda-vision'), hour);
 
   /** What an expression's promise gives, in a process of its own. */
   const run = (code: string, cuda = '1') => {
@@ -60,6 +65,7 @@ describe.skipIf(!asked)(`faces and depth built for CUDA${asked ? '' : ' (skipped
   });
 
   it('is packed with all that gpu-check needs on a machine that has libtorch and nothing else', () => {
+    setUp('cuda,faiss-cuda,cuda-addons');
     const folder = mkdtempSync(join(tmpdir(), 'faiss-vision-pack-'));
     try {
       execFileSync(process.execPath, ['scripts/gpu-check.mjs', '--pack', folder], { cwd: root });
@@ -79,7 +85,7 @@ describe.skipIf(!asked)(`faces and depth built for CUDA${asked ? '' : ' (skipped
     } finally {
       rmSync(folder, { recursive: true });
     }
-  }, hour);
+  }, 3 * hour);
 
   it('has CUDA, which the build for the processor has no trace of', () => {
     const needed = (build: string) => execFileSync('readelf', ['-d', join(root, build, 'Release/vision.node')], { encoding: 'utf8' });

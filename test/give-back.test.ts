@@ -1,3 +1,4 @@
+import sharp from 'sharp';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { visionAddon } from '../dist/addon.js';
 import { lookAt } from '../dist/image/look.js';
@@ -32,6 +33,22 @@ describe('memory that photos took', () => {
     expect(giveBack).toHaveBeenCalledTimes(2);
     await vi.advanceTimersByTimeAsync(1);
     expect(giveBack).toHaveBeenCalledTimes(3);
+  });
+
+  it('is free and given back also after photos that could not be looked at', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    const giveBack = vi.spyOn(addon, 'giveBackMemory').mockResolvedValue(0);
+    const photo = await sharp({ create: { width: 600, height: 400, channels: 3, background: 'grey' } }).jpeg().toBuffer();
+    let data = new Uint8Array();
+    const blind = async (pixels: { data: Uint8Array }) => {
+      data = pixels.data;
+      expect(data.length).toBe(600 * 400 * 3);
+      throw new Error('blind');
+    };
+    await expect(lookAt(photo, {}, new Places(1), blind)).rejects.toThrow('blind');
+    expect(data.length).toBe(0);
+    await vi.advanceTimersByTimeAsync(600_000); // this clock begins anew, behind the one that the last time was told by
+    expect(giveBack).toHaveBeenCalledTimes(1);
   });
 
   it('takes a time that is told', async () => {

@@ -43,6 +43,8 @@ describe('faces', () => {
     }
   });
 
+  it('are told where they are looked for', () => expect([recognizer.device, ours.device]).toEqual([device, 'cpu']));
+
   it('of many that wait, belong to the calls that asked for them', async () => {
     const pictures = await Promise.all([0, 1, 2].map(async (i) => decode(photo(photos[i]![0]))));
     const alone = [];
@@ -69,8 +71,17 @@ describe('faces', () => {
 
   it('that are being looked for when their thread ends, hold nobody up', async () => {
     const child = join(__dirname, 'support/faces-in-flight.cjs');
-    const { status, stdout, stderr } = spawnSync(process.execPath, [child, device], { encoding: 'utf8' });
+    const { status, stdout, stderr } = spawnSync(process.execPath, [child, device], { encoding: 'utf8', timeout: 240_000 });
     expect({ status, stdout, stderr }).toMatchObject({ status: 0, stdout: 'ended\nended\n' });
+  });
+
+  it('leave no memory behind where their model cannot be loaded', () => {
+    const child = join(__dirname, 'support/failing-loads.cjs');
+    const { status, stdout, stderr } = spawnSync(process.execPath, [child, device], { encoding: 'utf8', timeout: 240_000 });
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    const { code, grown } = JSON.parse(stdout) as { code: string; grown: number };
+    expect(code).toBe('ERR_NOT_FINITE');
+    expect(grown).toBeLessThan(150); // MiB, where six loads take twice 20 MiB each
   });
 
   it('in a part of a picture, and the largest alone', async () => {

@@ -20,9 +20,11 @@ export function photosAtOnce(device: string | undefined): number {
 export function lookAt<T>(image: ImageInput, how: Omit<Decoding, 'turn'>, places: Places, look: (pixels: Pixels) => Promise<T>): Promise<T> {
   return places.hold(async (turn) => {
     const pixels = await decode(image, 'image', { ...how, turn });
-    const found = await look(pixels);
-    if (pixels.own) visionAddon().detach(pixels.own);
-    giveBackSoon();
-    return found;
+    try {
+      return await look(pixels);
+    } finally {
+      if (pixels.own) visionAddon().detach(pixels.own);
+      giveBackSoon();
+    }
   });
 }

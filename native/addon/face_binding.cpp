@@ -208,11 +208,17 @@ Napi::Value FaceBinding::load(const Napi::CallbackInfo& info) {
         return Environment::of(info.Env()).submit(
             open().queue,
             [shared = shared_] {
-                for (size_t lane = 0; lane < shared->lanes(); lane++) {
-                    shared->recognitions.push_back(shared->factory.create(shared->model, shared->options));
-                    shared->free.push_back(shared->recognitions.back().get());
+                try {
+                    for (size_t lane = 0; lane < shared->lanes(); lane++) {
+                        shared->recognitions.push_back(shared->factory.create(shared->model, shared->options));
+                        shared->free.push_back(shared->recognitions.back().get());
+                    }
+                    warmUpWithGrey(*shared);
+                } catch (...) {
+                    shared->free.clear();
+                    shared->recognitions.clear(); // nobody closes what was not loaded, and until it is collected a device's memory may be short
+                    throw;
                 }
-                warmUpWithGrey(*shared);
             },
             [shared = shared_](Napi::Env env, Napi::Value) {
                 auto object = Napi::Object::New(env);

@@ -34,7 +34,7 @@ private:
 /// Reads that ask for the same join, and write down how many came together.
 class Ask : public Work {
 public:
-    Ask(int what, std::vector<std::pair<int, size_t>>& groups, std::atomic<bool>* gathering = nullptr)
+    Ask(int what, std::vector<std::pair<int, size_t>>& groups, std::atomic<int>* gathering = nullptr)
         : what_(what), groups_(groups), gathering_(gathering) {}
     void run() override { groups_.emplace_back(what_, 1); }
     bool reads() const override { return true; }
@@ -43,7 +43,7 @@ public:
         return other != nullptr && other->what_ == what_ && what_ >= 0;
     }
     bool gathers() const override {
-        if (gathering_ != nullptr) *gathering_ = true;
+        if (gathering_ != nullptr) ++*gathering_;
         return gathering_ != nullptr;
     }
     void runWith(const std::vector<Work*>& others) override {
@@ -54,7 +54,7 @@ public:
 private:
     const int what_;
     std::vector<std::pair<int, size_t>>& groups_; // unguarded on purpose: the thread sanitizer sees two at once
-    std::atomic<bool>* const gathering_; // is told that it was asked whether it gathers
+    std::atomic<int>* const gathering_; // counts how often it was asked whether it gathers
 };
 
 class Counted : public Task {
@@ -213,17 +213,18 @@ TEST_F(QueueTest, ReadsThatGatherLetThoseWhoCallJoin) {
     for (int attempt = 0; attempt < 10000 && !joined; attempt++) {
         const auto queue = std::make_shared<Queue>(pool);
         std::vector<std::pair<int, size_t>> groups;
-        std::atomic<bool> gathering{false};
-        Gate gate;
-        push(*queue, gate.work());
-        gate.entered.get_future().wait();
-        for (int i = 0; i < 2; i++) queue->push(task(std::make_unique<Ask>(1, groups, &gathering)));
-        gate.open.set_value();
-        while (!gathering && queue->waiting() > 0) {
+        std::atomic<int> gathering{0};
+        std::atomic<bool> waiting{false};
+        push(*queue, [&] {
+            for (int i = 0; i < 2; i++) queue->push(task(std::make_unique<Ask>(1, groups, &gathering)));
+            waiting = true;
+        });
+        while (!waiting) std::this_thread::yield();
+        while (gathering < 2 && queue->waiting() > 0) { // a queue that waits for nobody asks once
         }
         queue->push(task(std::make_unique<Ask>(1, groups)));
         wait(*queue);
-        joined = groups.front().second == 3 && gathering;
+        joined = groups.front().second == 3;
     }
     EXPECT_TRUE(joined);
     EXPECT_EQ(failed, 0);
@@ -232,7 +233,7 @@ TEST_F(QueueTest, ReadsThatGatherLetThoseWhoCallJoin) {
 TEST_F(QueueTest, WhatGathersStopsAtAChange) {
     const auto queue = std::make_shared<Queue>(pool);
     std::vector<std::pair<int, size_t>> groups;
-    std::atomic<bool> gathering{false};
+    std::atomic<int> gathering{0};
     Gate gate;
     push(*queue, gate.work());
     for (int i = 0; i < 3; i++) queue->push(task(std::make_unique<Ask>(1, groups, &gathering)));

@@ -13,10 +13,10 @@ const PACKAGE = `cuda-toolkit[${PARTS.join()}]==${VERSION}`
 /** Turing, Ampere, Ada, Hopper, Blackwell; the last also as code that newer GPUs compile for themselves. */
 export const USUAL_ARCHITECTURES = '75-real;80-real;86-real;89-real;90-real;100-real;120'
 
-/** For which GPUs FAISS is compiled, as CMAKE_CUDA_ARCHITECTURES takes them: what was once chosen stays. */
+/** For which GPUs is compiled, as CMAKE_CUDA_ARCHITECTURES takes them: what was once chosen stays, whichever addon it was chosen for. */
 export function architectures({ environment, folder }) {
-  const before = readJson(join(folder, 'build-cuda/.setup.json'))?.options.CMAKE_CUDA_ARCHITECTURES
-  return environment.FAISS_VISION_CUDA_ARCHITECTURES || before || USUAL_ARCHITECTURES
+  const chosen = (build) => readJson(join(folder, build, '.setup.json'))?.options.CMAKE_CUDA_ARCHITECTURES
+  return environment.FAISS_VISION_CUDA_ARCHITECTURES || chosen('build-cuda') || chosen('build-cuda-vision') || USUAL_ARCHITECTURES
 }
 
 const folderIn = (cache) => join(cache, `cuda-${VERSION}-${process.arch}`)

@@ -63,7 +63,10 @@ int stripsOf(const FlatSearch& search) { return std::clamp(search.processors * k
 int padded(int count) { return (count + kFour - 1) / kFour * kFour; }
 
 /// Vectors at once.
-int columnsOf(const FlatSearch& search) { return int(std::min<int64_t>(padded(std::max(1, search.count)), std::max<int64_t>(kProducts / search.n / kFour * kFour, 4096))); }
+int64_t columnsOf(const FlatSearch& search) {
+    const int64_t fit = std::max<int64_t>(kProducts / search.n / kFour * kFour, 4096);
+    return std::min<int64_t>(padded(std::max(1, search.count)), fit);
+}
 
 void check(cublasStatus_t status) {
     if (status != CUBLAS_STATUS_SUCCESS) throw Error("ERR_CUDA_FAILED", "a search failed: cuBLAS says " + std::to_string(int(status)));
@@ -71,10 +74,10 @@ void check(cublasStatus_t status) {
 
 } // namespace
 
-ProductsRoom productsRoom(const FlatSearch& search) { return {int64_t(columnsOf(search)) * search.n, int64_t(stripsOf(search)) * search.k}; }
+ProductsRoom productsRoom(const FlatSearch& search) { return {columnsOf(search) * search.n, int64_t(stripsOf(search)) * search.k}; }
 
 void multiplyFlat(const FlatSearch& search, cublasHandle_t blas, float* products, Candidate* candidates) {
-    const int most = columnsOf(search), strips = stripsOf(search), d = search.d;
+    const int most = int(columnsOf(search)), strips = stripsOf(search), d = search.d;
     float* const lengths = products + productsRoom(search).products;
     const auto blocks = [](int64_t warps) { return unsigned((warps + kWarps - 1) / kWarps); };
     check(cublasSetStream(blas, search.stream));
