@@ -31,8 +31,8 @@ __global__ void squaredLengths(const float* vectors, int count, int d, float* le
 /// @param lengths  the vectors' squared lengths; nullptr for inner products
 /// @param first    the first vector's id
 template <int Slots>
-__global__ void __launch_bounds__(kLanes* kWarps) select(const float* products, int64_t stride, const float* lengths, int count, int first, int n, int strips,
-                                                         int k, Candidate* candidates) {
+__global__ void __launch_bounds__(kLanes* kWarps) select(const float* products, int64_t stride, const float* lengths, int count, int first,
+                                                         int n, int strips, int k, Candidate* candidates) {
     const int warp = blockIdx.x * kWarps + threadIdx.x / kLanes, lane = threadIdx.x % kLanes;
     const int query = warp / strips, strip = warp % strips;
     if (query >= n) return;
@@ -99,8 +99,9 @@ void multiplyFlat(const FlatSearch& search, cublasHandle_t blas, float* products
                                 products, CUDA_R_32F, stride));
         }
         const auto kernel = search.k <= kLanes ? select<1> : select<4>;
-        kernel<<<blocks(int64_t(search.n) * strips), kLanes * kWarps, 0, search.stream>>>(products, stride, search.l2 ? lengths : nullptr, count, first,
-                                                                                      search.n, strips, search.k, candidates);
+        const float* const added = search.l2 ? lengths : nullptr;
+        kernel<<<blocks(int64_t(search.n) * strips), kLanes * kWarps, 0, search.stream>>>(products, stride, added, count, first, search.n, strips,
+                                                                                          search.k, candidates);
         checkCuda(cudaGetLastError());
         first += count;
     } while (first < search.count);

@@ -14,8 +14,8 @@ constexpr int kMergeWarps = 32; // of the block that brings a query's candidates
 
 /// Block q for query q.
 template <int Slots>
-__global__ void __launch_bounds__(kLanes* kMergeWarps) merge(const Candidate* candidates, int count, int k, bool l2, const float* norms, float* distances,
-                                                             int64_t* labels) {
+__global__ void __launch_bounds__(kLanes* kMergeWarps) merge(const Candidate* candidates, int count, int k, bool l2, const float* norms,
+                                                             float* distances, int64_t* labels) {
     extern __shared__ float4 shared[];
     auto* const lists = reinterpret_cast<Candidate*>(shared);
     const int warp = threadIdx.x / kLanes;
@@ -64,8 +64,9 @@ void searchFlat(faiss::gpu::GpuResources& resources, faiss::gpu::GpuIndexFlat& i
     const int device = index.getDevice();
     const faiss::gpu::DeviceScope here(device);
     faiss::gpu::FlatIndex& flat = *index.getGpuData();
-    FlatSearch search{nullptr, int(index.ntotal), index.d, int(k), flat.getUseFloat16(), index.metric_type == faiss::METRIC_L2, processorsOf(device), stream};
-    if (search.count > 0) search.vectors = search.half ? static_cast<const void*>(flat.getVectorsFloat16Ref().data()) : flat.getVectorsFloat32Ref().data();
+    const bool half = flat.getUseFloat16(), l2 = index.metric_type == faiss::METRIC_L2;
+    FlatSearch search{nullptr, int(index.ntotal), index.d, int(k), half, l2, processorsOf(device), stream};
+    if (search.count > 0) search.vectors = half ? static_cast<const void*>(flat.getVectorsFloat16Ref().data()) : flat.getVectorsFloat32Ref().data();
 
     const auto room = [&](size_t bytes) {
         return resources.allocMemoryHandle({faiss::gpu::makeTempAlloc(faiss::gpu::AllocType::Other, stream), bytes});
