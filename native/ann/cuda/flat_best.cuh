@@ -142,7 +142,9 @@ inline void checkCuda(cudaError_t error) {
 /// Of each of its queries' `count` candidates the k best become the results.
 void mergeCandidates(const FlatSearch& search, const Candidate* candidates, int count);
 
-/// How many candidates these make for each query, which is what `candidates` has room for.
+constexpr int kScanned = 8; // queries of one pass, at most: so many are read, however many there are
+
+/// How many candidates a pass makes for each of its queries, which is what `candidates` has room for.
 int scanCandidates(const FlatSearch& search);
 void scanFlat(const FlatSearch& search, Candidate* candidates);
 

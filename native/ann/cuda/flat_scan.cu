@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <utility>
 
 #include <cuda_fp16.h>
 
@@ -84,7 +83,7 @@ __global__ void __launch_bounds__(kLanes* kWarps) scan(const Number* vectors, in
 
 /// How many queries one pass over the vectors is for: as many as registers and shared memory hold.
 int queriesAtOnce(int left, int d, int k) {
-    int queries = k > kLanes ? 4 : 8;
+    int queries = k > kLanes ? kScanned / 2 : kScanned;
     while (queries > 1 && (queries / 2 >= left || queries * d * int(sizeof(float)) > kSharedBytes)) queries /= 2;
     return queries;
 }
@@ -106,7 +105,7 @@ int launchScan(const FlatSearch& search, Candidate* candidates) {
 template <class Number>
 int launchScan(const FlatSearch& search, int queries, Candidate* candidates) {
     const bool few = search.k <= kLanes;
-    if (queries == 8) return launchScan<Number, 8, 1>(search, candidates); // which many neighbours have no registers for
+    if (queries == kScanned) return launchScan<Number, 8, 1>(search, candidates); // which many neighbours have no registers for
     if (queries == 4) return few ? launchScan<Number, 4, 1>(search, candidates) : launchScan<Number, 4, 4>(search, candidates);
     if (queries == 2) return few ? launchScan<Number, 2, 1>(search, candidates) : launchScan<Number, 2, 4>(search, candidates);
     return few ? launchScan<Number, 1, 1>(search, candidates) : launchScan<Number, 1, 4>(search, candidates);

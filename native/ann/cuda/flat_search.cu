@@ -75,8 +75,7 @@ void searchFlat(faiss::gpu::GpuResources& resources, faiss::gpu::GpuIndexFlat& i
     const int most = few ? int(n) : int(std::min<int64_t>(n, kQueriesAtOnce));
     for (int64_t begin = 0; begin < n; begin += most) {
         search.n = int(std::min<int64_t>(most, n - begin));
-        // A scan reads queries in twos, fours and eights.
-        const size_t numbers = size_t(search.n + 7) * size_t(search.d);
+        const size_t numbers = size_t(search.n + kScanned - 1) * size_t(search.d);
         auto there = room((numbers + size_t(search.n)) * sizeof(float));
         auto* const own = static_cast<float*>(there.get());
         checkCuda(cudaMemcpyAsync(own, queries + begin * search.d, size_t(search.n) * size_t(search.d) * sizeof(float), cudaMemcpyDefault, stream));
@@ -84,7 +83,7 @@ void searchFlat(faiss::gpu::GpuResources& resources, faiss::gpu::GpuIndexFlat& i
         search.distances = distances + begin * k;
         search.labels = labels + begin * k;
         if (few) {
-            auto candidates = room(size_t(scanCandidates(search)) * 8 * sizeof(Candidate));
+            auto candidates = room(size_t(scanCandidates(search)) * kScanned * sizeof(Candidate));
             scanFlat(search, static_cast<Candidate*>(candidates.get()));
         } else {
             if (search.l2) search.norms = own + numbers;
