@@ -1,10 +1,12 @@
 import { readFile, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { types } from 'node:util';
+import type { Metadata } from 'sharp';
 import { lasting } from '../buffers';
 import { FaissVisionError } from '../error';
-import { checkSize, invalid } from './check';
+import { checkSize, invalid, maxPixels as mostPixels } from './check';
 import type { ImageInput, Pixels } from './input';
+import { jpegHeader, type JpegHeader } from './jpeg-header';
 import { isMat, matPixels } from './mat';
 import { isRawImage, rawPixels } from './raw';
 
@@ -22,10 +24,14 @@ export interface Decoding {
 }
 
 /** Formats whose decoders give a smaller picture in less time. */
-const SHRINKING: ReadonlySet<string> = new Set(['jpeg', 'webp']);
+const SHRINKING: ReadonlySet<string | undefined> = new Set(['jpeg', 'webp']);
 
-/** Below so many pixels (2^22, a side of 2048) decoding takes too little time to be worth a coarser picture. */
-const LARGE = 2 ** 22;
+/** Below 2^22 pixels, a side of 2048, decoding takes too little time to be worth a coarser picture. */
+function isLarge({ width, height }: JpegHeader): boolean {
+  return width * height >= 2 ** 22;
+}
+
+type Header = JpegHeader & Partial<Pick<Metadata, 'format' | 'autoOrient'>>;
 
 /**
  * A picture's pixels: 8-bit sRGB, three channels or, where the picture has an opacity, four; turned
@@ -90,16 +96,16 @@ async function decodeBytes({ bytes, what }: Encoded, name: string, shrink: numbe
   const sharp = require('sharp') as typeof import('sharp');
   try {
     // The default of failing at a decoder's warning stays: without it half a photo counts as a photo.
-    const header = await sharp(bytes, { limitInputPixels: false }).metadata();
+    const header = await readHeader(bytes, shrink);
     checkSize(name, what, header.width, header.height, maxPixels);
     // An SVG's text is drawn with the machine's fonts, and crashes where none are set up (sharp's issue 4409).
     if (header.format === 'svg') throw new Error('a drawing (SVG), not a picture');
-    const options = { autoOrient: true, ignoreIcc: isSrgb(header.icc) };
+    // The limit again, in case the decoder finds another size than the header's reader.
+    const options = { autoOrient: true, ignoreIcc: isSrgb(header.icc), limitInputPixels: maxPixels ?? mostPixels };
     const picture = sharp(bytes, options);
-    const upright = header.autoOrient;
-    const shrinks = shrink > 1 && SHRINKING.has(header.format) && header.width * header.height >= LARGE;
+    const upright = shrink > 1 && SHRINKING.has(header.format) && isLarge(header) ? header.autoOrient : undefined;
     const smaller = (size: number) => Math.max(1, Math.round(size / shrink));
-    if (shrinks) picture.resize(smaller(upright.width), smaller(upright.height), { fit: 'fill' });
+    if (upright) picture.resize(smaller(upright.width), smaller(upright.height), { fit: 'fill' });
     const { data: made, info } = await picture.raw().toBuffer({ resolveWithObject: true });
     const data = lasting(made);
     const { width, height } = info;
@@ -107,7 +113,7 @@ async function decodeBytes({ bytes, what }: Encoded, name: string, shrink: numbe
     const buffer = data.buffer as ArrayBuffer; // a small one may be a part of Node's pool
     const own = buffer.byteLength === data.byteLength ? buffer : undefined;
     const pixels: Pixels = { data, width, height, channels, order: 'rgb', stride: width * channels, ...(own && { own }) };
-    return shrinks ? { ...pixels, shrunk: { x: upright.width / width, y: upright.height / height } } : pixels;
+    return upright ? { ...pixels, shrunk: { x: upright.width / width, y: upright.height / height } } : pixels;
   } catch (error) {
     if (error instanceof FaissVisionError) throw error;
     const [why] = (error as Error).message.split('\n');
@@ -117,6 +123,14 @@ async function decodeBytes({ bytes, what }: Encoded, name: string, shrink: numbe
       { cause: error },
     );
   }
+}
+
+/** Of a JPEG file that is not to be shrunk without sharp, which takes longer and leaves more behind. */
+async function readHeader(bytes: Buffer, shrink: number): Promise<Header> {
+  const jpeg = jpegHeader(bytes);
+  if (jpeg && !(shrink > 1 && isLarge(jpeg))) return jpeg;
+  const sharp = require('sharp') as typeof import('sharp');
+  return sharp(bytes, { limitInputPixels: false }).metadata();
 }
 
 /**
