@@ -59,6 +59,7 @@ public:
 };
 
 void Queue::push(std::unique_ptr<Task> task) {
+    const Task* const own = task.get();
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         waiting_.push_back(std::move(task));
@@ -71,7 +72,10 @@ void Queue::push(std::unique_ptr<Task> task) {
     } catch (...) {
         const std::lock_guard<std::mutex> lock(mutex_);
         threads_--;
-        waiting_.pop_back();
+        // Others may have come since, and a thread of theirs may have taken it.
+        const auto found = std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& waiting) { return waiting.get() == own; });
+        if (found == waiting_.end()) return;
+        waiting_.erase(found);
         throw;
     }
 }
