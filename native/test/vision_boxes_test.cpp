@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include <gtest/gtest.h>
 
@@ -59,6 +60,12 @@ TEST(Suppress, keepsWhatNoBetterKeptBoxCovers) {
 TEST(Suppress, manyBoxesTakeNoQuadraticTime) {
     const std::vector<Box> boxes = randomBoxes("many boxes", 200'000, 8000, 20);
     EXPECT_GT(suppress(boxes, 0.5, Overlap::Union).size(), 10'000u); // comparing each with each would run into the time limit
+}
+
+TEST(Suppress, boxesOfNoNumbersMeetNone) {
+    const float none = std::nanf(""), endless = INFINITY;
+    const std::vector<Box> boxes = {{0, 0, 10, 10, 0.9f}, {none, 0, 10, 10, 0.8f}, {0, -endless, endless, 10, 0.7f}, {1, 1, 10, 10, 0.6f}};
+    EXPECT_EQ(suppress(boxes, 0.5, Overlap::Union), (std::vector<size_t>{0, 1, 2}));
 }
 
 TEST(Suppress, nothingGivesNothing) { EXPECT_TRUE(suppress(std::vector<Box>(), 0.5, Overlap::Union).empty()); }
