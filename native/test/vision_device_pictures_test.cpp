@@ -262,6 +262,40 @@ struct Album {
 
 } // namespace
 
+// What each thread of a GPU does, one after the other, and on a GPU the kernel, for levels of even and odd sides, the smallest too.
+TEST(DevicePictures, firstLayerIsConvolutionPreluAndPool) {
+    const std::vector<uint8_t> pixels = picture(131, 97);
+    FirstLayer layer;
+    const std::vector<float> random = test::seeded("first layer", sizeof(layer) / sizeof(float));
+    std::transform(random.begin(), random.end(), layer.weights[0], [](float number) { return number - 0.5f; }); // bias and slopes follow
+    const at::Tensor weights = at::from_blob(layer.weights, {10, 3, 3, 3}).permute({0, 3, 1, 2}).to(at::kDouble);
+    const at::Tensor bias = at::from_blob(layer.bias, {10}).to(at::kDouble), slopes = at::from_blob(layer.slopes, {10}).to(at::kDouble);
+    const std::vector<DevicePictures::Tile> tiles = {{0, 131, 97, 0, 0}, {0, 93, 68, 132, 0}, {0, 24, 13, 0, 98}, {0, 12, 12, 24, 98}};
+    device().run([&] {
+        const DevicePictures pictures(device(), {test::rgb(pixels, 131, 97)});
+        for (const auto& [source, width, height, x, y] : tiles) {
+            const at::Tensor level = pictures.scaled(source, width, height).cpu();
+            const at::Tensor input = level.to(at::kDouble).div(128).sub(127.5 / 128).permute({2, 0, 1}).unsqueeze(0);
+            const at::Tensor expected = at::max_pool2d(at::prelu(at::conv2d(input, weights, bias), slopes), 2, 2, 0, 1, true);
+            const int64_t columns = FirstLayer::places(width), rows = FirstLayer::places(height);
+            ASSERT_EQ(expected.size(3), columns);
+            ASSERT_EQ(expected.size(2), rows);
+            const at::Tensor inputs = level.mul(1 / 128.0f).sub(127.5f / 128).contiguous(), found = at::empty({rows, columns, 10});
+            for (int64_t row = 0; row < rows; row++) {
+                for (int64_t column = 0; column < columns; column++) {
+                    layer.at(inputs.data_ptr<float>() + (2 * row * width + 2 * column) * 3, 3 * width, 2 * column + 3 < width, 2 * row + 3 < height,
+                             found.data_ptr<float>() + (row * columns + column) * 10);
+                }
+            }
+            EXPECT_LT(found.permute({2, 0, 1}).to(at::kDouble).sub(expected[0]).abs().max().item<double>(), 1e-5);
+            if (!device().place().is_cuda()) continue;
+            const at::Tensor all = pictures.firstLayer(tiles, 256, 128, layer).cpu();
+            const at::Tensor own = all[0].narrow(1, y / 2, rows).narrow(2, x / 2, columns);
+            EXPECT_LT(own.to(at::kDouble).sub(expected[0]).abs().max().item<double>(), 1e-5) << width << " x " << height;
+        }
+    });
+}
+
 TEST(DeviceMtcnn, findsWhatTheProcessorFinds) {
     const Album album;
     MtcnnOptions options;

@@ -46,6 +46,17 @@ struct DeviceMtcnn::Loader {
         if (landmarks) add("_3", 10);
         return DeviceConvolution(*device, at::cat(matrices), at::cat(biases), {}, DeviceConvolution::Activation::None, {});
     }
+    FirstLayer firstLayer() const {
+        FirstLayer layer;
+        const auto copy = [](const at::Tensor& numbers, float* to) {
+            const at::Tensor whole = numbers.to(at::kFloat).contiguous();
+            std::copy_n(whole.data_ptr<float>(), whole.numel(), to);
+        };
+        copy(weights.tensor("pnet.conv1.weight", {FirstLayer::kMaps, 3, 3, 3}).permute({0, 2, 3, 1}), layer.weights[0]);
+        copy(bias("pnet.conv1", FirstLayer::kMaps), layer.bias);
+        copy(slope("pnet", "1", FirstLayer::kMaps), layer.slopes);
+        return layer;
+    }
     CropNet rnet() const {
         return {{convolution("rnet", "1", 3, 28, 3), convolution("rnet", "2", 28, 48, 3), convolution("rnet", "3", 48, 64, 2)},
                 {3, 3, 0}, dense("rnet", "4", 64, 128), heads("rnet.dense5", 128, false, false)};
@@ -77,6 +88,7 @@ DeviceMtcnn::DeviceMtcnn(const Safetensors& weights, const MtcnnOptions& options
 DeviceMtcnn::DeviceMtcnn(const Loader& load, const MtcnnOptions& options)
     : device_(load.device),
       options_(options),
+      firstLayer_(load.firstLayer()),
       pnet1_(load.convolution("pnet", "1", 3, 10, 3)),
       pnet2_(load.convolution("pnet", "2", 10, 16, 3)),
       pnet3_(load.convolution("pnet", "3", 16, 32, 3)),
@@ -101,14 +113,11 @@ std::vector<std::vector<Detection>> DeviceMtcnn::detect(const DevicePictures& pi
     return cascade.detect(sizes, minFaceSizes, options_);
 }
 
-namespace {
-
 /// Levels side by side on one canvas: the first network then runs once for all of them, and its kernels, which are started one by
 /// one, are not many times as many as levels. Corners are even, so that its pool's windows are each level's own.
-struct Canvas {
+struct DeviceMtcnn::Canvas {
     explicit Canvas(const std::vector<MtcnnCascade::Level*>& levels) {
         const auto even = [](int length) { return (length + 1) / 2 * 2; };
-        std::vector<size_t> order;
         double area = 0;
         int widest = 0;
         for (const MtcnnCascade::Level* const level : levels) {
@@ -157,23 +166,31 @@ struct Canvas {
 
     /// Which level a cell of the last layer's map belongs to, and where in it; tiles.size() for one that no level has.
     size_t levelAt(int& x, int& y) const {
-        for (size_t i = 0; i < tiles.size(); i++) {
-            const int column = x - tiles[i].x / 2, row = y - tiles[i].y / 2;
-            if (column < 0 || row < 0 || column >= PNet::gridSize(tiles[i].width) || row >= PNet::gridSize(tiles[i].height)) continue;
-            x = column, y = row;
-            return i;
-        }
-        return tiles.size();
+        // The last one that begins neither below nor to the right of it.
+        const auto row = std::partition_point(order.begin(), order.end(), [&](size_t i) { return tiles[i].y / 2 <= y; });
+        if (row == order.begin()) return tiles.size();
+        const int top = tiles[*(row - 1)].y;
+        const auto next = std::partition_point(order.begin(), row, [&](size_t i) { return tiles[i].y < top || tiles[i].x / 2 <= x; });
+        const DevicePictures::Tile& tile = tiles[*(next - 1)]; // of that row, as its first one stands at 0
+        const int column = x - tile.x / 2, line = y - tile.y / 2;
+        if (column >= PNet::gridSize(tile.width) || line >= PNet::gridSize(tile.height)) return tiles.size();
+        x = column, y = line;
+        return *(next - 1);
     }
 
     int width = 256, height = 0;
     std::vector<DevicePictures::Tile> tiles;
+    std::vector<size_t> order; // of the tiles, row by row, in each from left to right
 
 private:
     static constexpr int kUsualWidth = 2048; // wider for a level that is wider
 };
 
-} // namespace
+at::Tensor DeviceMtcnn::firstLayer(const DevicePictures& pictures, const Canvas& canvas) const {
+    if (device_->place().is_cuda()) return pictures.firstLayer(canvas.tiles, canvas.width, canvas.height, firstLayer_);
+    const at::Tensor maps = pnet1_(input(pictures.canvas(canvas.tiles, canvas.width, canvas.height).unsqueeze(0)));
+    return pool(canvas.padded(*device_, maps), 2);
+}
 
 void DeviceMtcnn::scan(const DevicePictures& pictures, Levels& levels) const {
     struct Sheet {
@@ -194,8 +211,7 @@ void DeviceMtcnn::scan(const DevicePictures& pictures, Levels& levels) const {
             some.push_back(&level);
         }
         const Canvas canvas(some);
-        const at::Tensor first = pnet1_(input(pictures.canvas(canvas.tiles, canvas.width, canvas.height).unsqueeze(0)));
-        const at::Tensor maps = pnet4_(pnet3_(pnet2_(pool(canvas.padded(*device_, first), 2))));
+        const at::Tensor maps = pnet4_(pnet3_(pnet2_(firstLayer(pictures, canvas))));
         all.push_back(scored(maps.permute({0, 2, 3, 1}).reshape({-1, maps.size(1)})));
         sheets.push_back({canvas, some, cells, maps.size(3)});
         cells += maps.size(2) * maps.size(3);

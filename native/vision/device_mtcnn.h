@@ -34,9 +34,11 @@ private:
         at::Tensor forward(const at::Tensor& crops) const;
     };
     struct Loader;
+    struct Canvas;
 
     DeviceMtcnn(const Loader& load, const MtcnnOptions& options);
     void scan(const DevicePictures& pictures, Levels& levels) const;
+    at::Tensor firstLayer(const DevicePictures& pictures, const Canvas& canvas) const;
     void look(Batched& net, int side, const DevicePictures& pictures, Crops& crops) const;
     /// Numbers from 0 to 255, n x height x width x 3, as the networks read them.
     at::Tensor input(const at::Tensor& pixels) const;
@@ -45,6 +47,7 @@ private:
 
     const std::shared_ptr<const Device> device_;
     const MtcnnOptions options_;
+    const FirstLayer firstLayer_; // of pnet1_
     DeviceConvolution pnet1_, pnet2_, pnet3_, pnet4_;
     CropNet rnet_, onet_;
     Batched refine_, decide_;

@@ -175,14 +175,29 @@ at::Tensor DevicePictures::cut(const at::Tensor& table, const std::vector<Cut>& 
 }
 #endif
 
-at::Tensor DevicePictures::canvas(const std::vector<Tile>& tiles, int width, int height) const {
-    std::vector<std::pair<int, int>> sizes;
+std::vector<Cut> DevicePictures::cutsOf(const std::vector<Tile>& tiles, int width) const {
     std::vector<Cut> cuts;
     for (const Tile& tile : tiles) {
         const Place& place = places_[tile.picture];
-        sizes.emplace_back(tile.width, tile.height);
         cuts.push_back(cutOf(place, {place.x, place.y, place.width, place.height}, tile.width, tile.height, int64_t{tile.y} * width + tile.x));
     }
+    return cuts;
+}
+
+at::Tensor DevicePictures::firstLayer(const std::vector<Tile>& tiles, int width, int height, const FirstLayer& layer) const {
+    const at::Tensor maps = at::zeros({1, height / 2 - 1, width / 2 - 1, FirstLayer::kMaps}, device_.options(device_.type()));
+#ifdef FAISS_VISION_CUDA
+    cuda::firstLayer(sums_, cutsOf(tiles, width), width, layer, device_, maps);
+#else
+    (void)tiles, (void)layer;
+#endif
+    return maps.permute({0, 3, 1, 2});
+}
+
+at::Tensor DevicePictures::canvas(const std::vector<Tile>& tiles, int width, int height) const {
+    const std::vector<Cut> cuts = cutsOf(tiles, width);
+    std::vector<std::pair<int, int>> sizes;
+    for (const Tile& tile : tiles) sizes.emplace_back(tile.width, tile.height);
     const at::Tensor table = up(cuts);
 #ifdef FAISS_VISION_CUDA
     if (sums_.is_cuda()) return cut(table, cuts, height, width);

@@ -11,6 +11,7 @@
 #include "vision/cutting.h"
 #include "vision/device.h"
 #include "vision/face_chip.h"
+#include "vision/first_layer.h"
 #include "vision/image.h"
 #include "vision/mtcnn_cascade.h"
 
@@ -53,6 +54,10 @@ public:
     /// Tiles of any pictures side by side, as `scaled` gives each: height x width x 3. Between them lies 0.
     at::Tensor canvas(const std::vector<Tile>& tiles, int width, int height) const;
 
+    /// PNet's first layer over such a canvas, whose tiles stand at even places: 1 x 10 x (height / 2 - 1) x (width / 2 - 1), channels last.
+    /// Each tile's own places are what the layer gives for it alone; between them lies 0. For CUDA alone, in one kernel.
+    at::Tensor firstLayer(const std::vector<Tile>& tiles, int width, int height, const FirstLayer& layer) const;
+
     /// Parts of pictures, n x side x side x 3.
     at::Tensor crops(const MtcnnCascade::Crop* crops, int64_t n, int side) const;
 
@@ -73,6 +78,7 @@ private:
         int wholeWidth, wholeHeight;
         int x, y, width, height; // what is looked at
     };
+    std::vector<Cut> cutsOf(const std::vector<Tile>& tiles, int width) const;
     static Cut cutOf(const Place& place, const AreaResampler::Rectangle& part, int columns, int rows, int64_t to);
     at::Tensor up(const std::vector<Cut>& cuts) const;
     at::Tensor cut(const at::Tensor& table, const std::vector<Cut>& cuts, int64_t height, int64_t width) const; ///< for CUDA alone

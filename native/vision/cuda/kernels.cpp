@@ -31,8 +31,34 @@ void addUp(const at::Tensor& pixels, const at::Tensor& pictures, int64_t highest
     C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
+namespace {
+
+/// As launch.h counts types; -1 for others.
+int typeOf(const at::Tensor& maps) {
+    return maps.scalar_type() == at::kFloat ? 0 : maps.scalar_type() == at::kHalf ? 1 : maps.scalar_type() == at::kBFloat16 ? 2 : -1;
+}
+
+} // namespace
+
+void firstLayer(const at::Tensor& sums, const std::vector<Cut>& cuts, int64_t width, const FirstLayer& layer, const Device& device, const at::Tensor& maps) {
+    static_assert(sizeof(LevelCut) == 8 * sizeof(int64_t), "they go up as they are");
+    std::vector<int64_t> table;
+    int64_t blocks = 0;
+    for (const Cut& cut : cuts) {
+        table.insert(table.end(), {cut.corner, cut.step, cut.width, cut.height, cut.columns, cut.rows, cut.to, blocks});
+        const auto along = [](int64_t length) { return (FirstLayer::places(length) + kBlockPlaces - 1) / kBlockPlaces; };
+        blocks += along(cut.columns) * along(cut.rows);
+    }
+    table.insert(table.end(), {0, 0, 0, 0, 0, 0, 0, blocks});
+    if (blocks == 0) return;
+    const at::Tensor levels = device.up(table, {int64_t(cuts.size()) + 1, 8});
+    launchFirstLayer(typeOf(maps), sums.data_ptr<int32_t>(), reinterpret_cast<const LevelCut*>(levels.data_ptr<int64_t>()), int64_t(cuts.size()), blocks,
+                     width, layer, maps.data_ptr(), c10::cuda::getCurrentCUDAStream());
+    C10_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
 bool addBiasAndPrelu(const at::Tensor& maps, const at::Tensor& bias, const at::Tensor& slope) {
-    const int type = maps.scalar_type() == at::kFloat ? 0 : maps.scalar_type() == at::kHalf ? 1 : maps.scalar_type() == at::kBFloat16 ? 2 : -1;
+    const int type = typeOf(maps);
     const int64_t channels = maps.size(1), numbers = maps.numel();
     if (type < 0 || channels % 2 != 0 || numbers >= INT32_MAX || !maps.is_contiguous(at::MemoryFormat::ChannelsLast)) return false;
     if (numbers == 0) return true;

@@ -74,6 +74,39 @@ __global__ void addUpColumns(const Summed* pictures, int32_t* sums) {
     }
 }
 
+/// One block for a square of a level's places: its pixels are cut out into the block's own memory, and each thread has one place.
+template <class Number>
+__global__ void __launch_bounds__(kBlockPlaces * kBlockPlaces)
+    firstLayer(const int32_t* sums, const LevelCut* levels, int64_t count, int64_t width, const FirstLayer layer, Number* maps) {
+    int64_t low = 0, high = count; // the last level whose block is not behind this one
+    while (high - low > 1) {
+        const int64_t middle = (low + high) / 2;
+        (levels[middle].block <= int64_t(blockIdx.x) ? low : high) = middle;
+    }
+    const Cut cut = levels[low].cut;
+    const int columns = int(FirstLayer::places(cut.columns)), rows = int(FirstLayer::places(cut.rows));
+    const int across = (columns + kBlockPlaces - 1) / kBlockPlaces, block = int(blockIdx.x - levels[low].block);
+    const int firstColumn = block % across * kBlockPlaces, firstRow = block / across * kBlockPlaces;
+
+    constexpr int kSide = 2 * kBlockPlaces + 2, kStep = 3 * kSide + 1; // not a multiple of the number of banks
+    __shared__ float pixels[kSide * kStep];
+    for (int i = int(threadIdx.x); i < kSide * kSide; i += kBlockPlaces * kBlockPlaces) {
+        const int y = i / kSide, x = i - y * kSide, row = 2 * firstRow + y, column = 2 * firstColumn + x;
+        if (row >= cut.rows || column >= cut.columns) continue; // no place looks there
+        float pixel[3];
+        cutPixel(sums, cut, column, row, pixel);
+        for (int c = 0; c < 3; c++) pixels[y * kStep + 3 * x + c] = FirstLayer::input(pixel[c]);
+    }
+    __syncthreads();
+    const int x = int(threadIdx.x) % kBlockPlaces, y = int(threadIdx.x) / kBlockPlaces, column = firstColumn + x, row = firstRow + y;
+    if (column >= columns || row >= rows) return;
+    float found[FirstLayer::kMaps];
+    layer.at(pixels + 2 * y * kStep + 6 * x, kStep, 2 * column + 3 < cut.columns, 2 * row + 3 < cut.rows, found);
+    const int64_t top = cut.to / width, left = cut.to - top * width;
+    Number* const to = maps + ((top / 2 + row) * (width / 2 - 1) + left / 2 + column) * FirstLayer::kMaps;
+    for (int map = 0; map < FirstLayer::kMaps; map++) to[map] = Number(found[map]);
+}
+
 template <class Number>
 struct alignas(2 * sizeof(Number)) Pair {
     Number first, second;
@@ -118,6 +151,16 @@ void launchSums(const uint8_t* pixels, const Summed* pictures, int64_t count, in
     };
     addUpRows<<<blocks(highest, kRows), kThreads, 0, stream>>>(pixels, pictures, sums);
     addUpColumns<<<blocks(3 * (widest + 1), kThreads), kThreads, 0, stream>>>(pictures, sums);
+}
+
+void launchFirstLayer(int type, const int32_t* sums, const LevelCut* levels, int64_t count, int64_t blocks, int64_t width, const FirstLayer& layer,
+                      void* maps, cudaStream_t stream) {
+    const auto start = [&](auto* to) {
+        firstLayer<<<unsigned(blocks), kBlockPlaces * kBlockPlaces, 0, stream>>>(sums, levels, count, width, layer, to);
+    };
+    if (type == 0) start(static_cast<float*>(maps));
+    else if (type == 1) start(static_cast<__half*>(maps));
+    else start(static_cast<__nv_bfloat16*>(maps));
 }
 
 void launchBiasPrelu(int type, void* maps, const void* bias, const void* slope, uint32_t channels, uint32_t pairs, cudaStream_t stream) {
