@@ -190,6 +190,8 @@ export interface NativeFaceRecognizerOptions {
   minFaceSize?: number | undefined;
   thresholds?: number[] | undefined;
   margin?: number | undefined;
+  /** Takes JPEG files too; what it refuses rejects with ERR_IMAGE_DECODE. */
+  decodes?: boolean | undefined;
 }
 
 export interface NativeFacesOptions {
@@ -212,6 +214,8 @@ export interface NativeImage {
   channels: number;
   order?: string | undefined;
   stride?: number | undefined;
+  /** Anything true: `data` are a JPEG file, for a recogniser that `decodes`. */
+  jpeg?: unknown;
 }
 
 export interface NativeFaceRecognizer {

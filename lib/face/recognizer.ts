@@ -35,6 +35,11 @@ export interface FaceRecognizerOptions {
   minFaceSize?: number;
   /** Scores that the detector's three networks must reach, from 0 to 1. Default [0.6, 0.7, 0.7]. */
   thresholds?: [number, number, number];
+  /**
+   * What decodes JPEG files. `'cuda'`, for a recogniser on a GPU, is NVIDIA's nvJPEG there, which leaves to the processor what it does not
+   * take; its pixels, and with them the features, differ a little from the processor's (docs/gpu.md). Default `'cpu'`.
+   */
+  decoder?: 'cpu' | 'cuda';
   /** Keeps so many of the largest faces of a picture; 1 is the largest only. Default: all. */
   maxFaces?: number;
   /** Most pixels of an encoded picture, from 1; one of more is refused by its header. Default 2^26. */
@@ -123,6 +128,8 @@ export class FaceRecognizer {
   readonly device: Device;
   /** Most pixels of an encoded picture, where it was loaded with a limit. */
   readonly maxPixels: number | undefined;
+  /** What decodes JPEG files. */
+  readonly decoder: 'cpu' | 'cuda';
   readonly #native: NativeFaceRecognizer;
   readonly #calls = new Calls('FaceRecognizer');
   readonly #places: Places;
@@ -132,7 +139,7 @@ export class FaceRecognizer {
   private constructor(
     native: NativeFaceRecognizer,
     about: Awaited<ReturnType<NativeFaceRecognizer['load']>>,
-    own: { model: string; weights: string; device: string } & Record<'maxFaces' | 'minFaceSize' | 'maxPixels', number | undefined>,
+    own: { model: string; weights: string; device: string; decoder: 'cpu' | 'cuda' } & Record<'maxFaces' | 'minFaceSize' | 'maxPixels', number | undefined>,
   ) {
     this.#native = native;
     this.model = own.model;
@@ -143,7 +150,8 @@ export class FaceRecognizer {
     this.thresholdSource = about.thresholdSource;
     this.device = own.device as Device;
     this.maxPixels = own.maxPixels;
-    this.#places = new Places(photosAtOnce(own.device));
+    this.decoder = own.decoder;
+    this.#places = new Places(photosAtOnce(own.device, own.decoder));
     this.#maxFaces = own.maxFaces;
     this.#minFaceSize = own.minFaceSize;
   }
@@ -169,11 +177,13 @@ export class FaceRecognizer {
    * Loads detector and recogniser and runs both once. Their weights are mapped into memory and packed.
    * @throws ERR_VISION_UNAVAILABLE without libtorch, ERR_UNKNOWN_MODEL, ERR_WEIGHTS_NOT_FOUND, ERR_WEIGHTS_CORRUPT,
    * ERR_WEIGHTS_MISMATCH for weights of another model, ERR_CUDA_UNAVAILABLE with the reason, ERR_CUDA_OUT_OF_MEMORY, ERR_UNSUPPORTED for
-   * bf16 without a processor or a model for it and for fp16 on the processor, ERR_NOT_FINITE for weights whose features are no numbers, ERR_INVALID_ARGUMENT
+   * bf16 without a processor or a model for it and for fp16 or a GPU's decoder on the processor, ERR_NOT_FINITE for weights whose features are no numbers, ERR_INVALID_ARGUMENT
    */
   static async load(options: FaceRecognizerOptions): Promise<FaceRecognizer> {
-    const { model, weights, minFaceSize, thresholds, maxFaces, maxPixels, margin } = options ?? {};
+    const { model, weights, minFaceSize, thresholds, maxFaces, maxPixels, margin, decoder = 'cpu' } = options ?? {};
     const { device, precision } = networkDevice(options?.device, options?.precision);
+    if (decoder !== 'cpu' && decoder !== 'cuda') throw invalid('decoder', "'cpu' or 'cuda'", decoder);
+    if (decoder === 'cuda' && device === 'cpu') throw new FaissVisionError('ERR_UNSUPPORTED', "`decoder` 'cuda' is for a recogniser on a GPU");
     checkMaxFaces(maxFaces);
     checkMinFaceSize(minFaceSize);
     checkMaxPixels(maxPixels);
@@ -192,8 +202,9 @@ export class FaceRecognizer {
       minFaceSize,
       thresholds,
       margin,
+      decodes: decoder === 'cuda',
     });
-    return new FaceRecognizer(native, await native.load(), { model, weights: file, device, maxFaces, minFaceSize, maxPixels });
+    return new FaceRecognizer(native, await native.load(), { model, weights: file, device, decoder, maxFaces, minFaceSize, maxPixels });
   }
 
   /**
@@ -223,7 +234,7 @@ export class FaceRecognizer {
     checkMaxFaces(maxFaces);
     checkMinFaceSize(minFaceSize);
     // A part is given in pixels of the whole picture, and may be small.
-    const how = { maxPixels: this.maxPixels, shrink: region === undefined ? shrinkFor(minFaceSize) : 1 };
+    const how = { maxPixels: this.maxPixels, keepJpeg: this.decoder === 'cuda', shrink: region === undefined ? shrinkFor(minFaceSize) : 1 };
     const look = async (pixels: Pixels) => {
       const { shrunk } = pixels;
       const smallest = shrunk && minFaceSize !== undefined ? minFaceSize / Math.max(shrunk.x, shrunk.y) : minFaceSize;

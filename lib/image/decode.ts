@@ -6,6 +6,8 @@ import { lasting } from '../buffers';
 import { FaissVisionError } from '../error';
 import { checkSize, invalid, maxPixels as mostPixels } from './check';
 import type { ImageInput, Pixels } from './input';
+import { isSrgb } from './icc';
+import { plainJpeg } from './jpeg';
 import { jpegHeader, type JpegHeader } from './jpeg-header';
 import { isMat, matPixels } from './mat';
 import { isRawImage, rawPixels } from './raw';
@@ -20,6 +22,7 @@ interface Encoded {
 export interface Decoding {
   maxPixels?: number | undefined;
   shrink?: number;
+  keepJpeg?: boolean;
   turn?: () => Promise<void>;
 }
 
@@ -41,22 +44,23 @@ type Header = JpegHeader & Partial<Pick<Metadata, 'format' | 'autoOrient'>>;
  * @param how.maxPixels most pixels of an encoded picture, where that is less than 2^26
  * @param how.shrink a large JPEG or WebP file may come out at 1 / shrink of its width and height, which their decoders do in less
  *   time; `shrunk` says by how much it did
+ * @param how.keepJpeg a JPEG file that a GPU can decode stays one: `jpeg` are then pixels yet to be decoded
  * @param how.turn waited for before a file is read or pixels are made; raw pixels do not wait
  * @throws ERR_INVALID_ARGUMENT for what is no image input, ERR_IMAGE_NOT_FOUND for a path that names no
  *   readable file, ERR_IMAGE_EMPTY for one of no bytes, ERR_IMAGE_TOO_LARGE above 2^26 pixels,
  *   ERR_IMAGE_DECODE for anything that is not a whole picture
  */
-export async function decode(input: ImageInput, name = 'image', { maxPixels, shrink = 1, turn }: Decoding = {}): Promise<Pixels> {
+export async function decode(input: ImageInput, name = 'image', how: Decoding = {}): Promise<Pixels> {
   if (types.isUint8Array(input)) {
     // A copy: the caller may write to these bytes, or transfer them away, while another thread decodes them.
     const bytes = Buffer.from(input);
-    await turn?.();
-    return decodeBytes({ bytes, what: `encoded bytes (${bytes.byteLength} bytes)` }, name, shrink, maxPixels);
+    await how.turn?.();
+    return decodeBytes({ bytes, what: `encoded bytes (${bytes.byteLength} bytes)` }, name, how);
   }
   if (typeof input === 'string' || input instanceof URL) {
     const path = typeof input === 'string' ? input : filePath(input, name);
-    await turn?.();
-    return decodeBytes(await readImage(path, name), name, shrink, maxPixels);
+    await how.turn?.();
+    return decodeBytes(await readImage(path, name), name, how);
   }
   if (isMat(input)) return rawPixels(matPixels(input, name), name);
   if (isRawImage(input)) return rawPixels(input, name);
@@ -88,9 +92,17 @@ async function readImage(path: string, name: string): Promise<Encoded> {
   }
 }
 
-async function decodeBytes({ bytes, what }: Encoded, name: string, shrink: number, maxPixels: number | undefined): Promise<Pixels> {
+async function decodeBytes(encoded: Encoded, name: string, how: Decoding): Promise<Pixels> {
+  const { bytes, what } = encoded;
+  const { maxPixels, shrink = 1 } = how;
   if (bytes.byteLength === 0) {
     throw new FaissVisionError('ERR_IMAGE_EMPTY', `${name}: ${what} is empty, expected a JPEG, PNG or WebP file`);
+  }
+  const plain = how.keepJpeg ? plainJpeg(bytes) : undefined;
+  if (plain !== undefined && !(shrink > 1 && isLarge(plain))) {
+    checkSize(name, what, plain.width, plain.height, maxPixels);
+    const jpeg = () => decodeBytes(encoded, name, { ...how, keepJpeg: false });
+    return { data: bytes, ...plain, channels: 3, order: 'rgb', stride: 3 * plain.width, ...ownBuffer(bytes), jpeg };
   }
   // Loaded with the first picture, so that importing this package loads no native code.
   const sharp = require('sharp') as typeof import('sharp');
@@ -110,9 +122,7 @@ async function decodeBytes({ bytes, what }: Encoded, name: string, shrink: numbe
     const data = lasting(made);
     const { width, height } = info;
     const channels = info.channels as 3 | 4; // sRGB, with or without opacity
-    const buffer = data.buffer as ArrayBuffer; // a small one may be a part of Node's pool
-    const own = buffer.byteLength === data.byteLength ? buffer : undefined;
-    const pixels: Pixels = { data, width, height, channels, order: 'rgb', stride: width * channels, ...(own && { own }) };
+    const pixels: Pixels = { data, width, height, channels, order: 'rgb', stride: width * channels, ...ownBuffer(data) };
     return upright ? { ...pixels, shrunk: { x: upright.width / width, y: upright.height / height } } : pixels;
   } catch (error) {
     if (error instanceof FaissVisionError) throw error;
@@ -133,19 +143,7 @@ async function readHeader(bytes: Buffer, shrink: number): Promise<Header> {
   return sharp(bytes, { limitInputPixels: false }).metadata();
 }
 
-/**
- * Whether a colour profile is the usual sRGB one. Converting from it to sRGB changes nothing and takes
- * longer than decoding the photo. Profile layout: ICC.1:2022, 7.2 to 7.3 and 9.2.41.
- */
-function isSrgb(profile: Buffer | undefined): boolean {
-  if (!profile || profile.length < 132) return false;
-  for (let i = 0; i < profile.readUInt32BE(128) && 144 + 12 * i <= profile.length; i++) {
-    const tag = 132 + 12 * i;
-    if (profile.toString('latin1', tag, tag + 4) !== 'desc') continue;
-    const start = profile.readUInt32BE(tag + 4);
-    const text = profile.toString('latin1', start, start + profile.readUInt32BE(tag + 8));
-    // Text is ASCII in version 2 profiles and UTF-16 in version 4 ones.
-    return text.replaceAll('\0', '').includes('sRGB IEC61966-2.1');
-  }
-  return false;
+/** A small one may be a part of Node's pool. */
+function ownBuffer({ buffer, byteLength }: Uint8Array): { own?: ArrayBuffer } {
+  return buffer.byteLength === byteLength ? { own: buffer as ArrayBuffer } : {};
 }

@@ -27,6 +27,8 @@ export interface Pixels {
   readonly stride: number;
   /** Memory that decoding made for these pixels alone, which whoever asked for them may detach. */
   readonly own?: ArrayBuffer;
+  /** Where `data` are a JPEG file's bytes, for a GPU to decode: its pixels, for when that refuses. */
+  readonly jpeg?: () => Promise<Pixels>;
   /** Where the picture was shrunk while it was decoded: its width and height in those of these pixels. */
   readonly shrunk?: { readonly x: number; readonly y: number };
 }

@@ -1,5 +1,6 @@
 import { visionAddon } from '../addon';
 import type { Places } from '../calls';
+import type { FaissVisionError } from '../error';
 import { decode, type Decoding } from './decode';
 import { giveBackSoon } from './give-back';
 import type { ImageInput, Pixels } from './input';
@@ -7,9 +8,11 @@ import type { ImageInput, Pixels } from './input';
 /**
  * How many pictures may be in memory as pixels, for the recogniser and for a gallery that decodes for it; the rest wait as files,
  * since pixels take much memory. The processor looks at eight together, and half as many may be decoded meanwhile. A GPU looks at
- * twice eight while others wait for it, and still enough are decoded to keep the threads busy that decode.
+ * twice eight while others wait for it, and still enough are decoded to keep the threads busy that decode. Where it decodes too, they
+ * are in memory as files.
  */
-export function photosAtOnce(device: string | undefined): number {
+export function photosAtOnce(device: string | undefined, decoder?: string): number {
+  if (decoder === 'cuda') return 128;
   return device === undefined || device === 'cpu' ? 12 : 32;
 }
 
@@ -18,13 +21,17 @@ export function photosAtOnce(device: string | undefined): number {
  * @throws what `decode` and `look` throw
  */
 export function lookAt<T>(image: ImageInput, how: Omit<Decoding, 'turn'>, places: Places, look: (pixels: Pixels) => Promise<T>): Promise<T> {
-  return places.hold(async (turn) => {
-    const pixels = await decode(image, 'image', { ...how, turn });
-    try {
-      return await look(pixels);
-    } finally {
-      if (pixels.own) visionAddon().detach(pixels.own);
-      giveBackSoon();
-    }
-  });
+  return places.hold(async (turn) => lookOnce(await decode(image, 'image', { ...how, turn }), look));
+}
+
+async function lookOnce<T>(pixels: Pixels, look: (pixels: Pixels) => Promise<T>): Promise<T> {
+  try {
+    return await look(pixels);
+  } catch (error) {
+    if (pixels.jpeg === undefined || (error as FaissVisionError).code !== 'ERR_IMAGE_DECODE') throw error;
+    return await lookOnce(await pixels.jpeg(), look); // the processor's decoder takes it, or says what is wrong
+  } finally {
+    if (pixels.own) visionAddon().detach(pixels.own);
+    giveBackSoon();
+  }
 }

@@ -185,6 +185,7 @@ FaceBinding::FaceBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Face
         if (!precision.IsUndefined()) shared_->options.precision = Precision(wordArgument(precision, "precision", {"fp32", "bf16", "fp16"})); // in the enumeration's order
         const Napi::Value device = options.Get("device");
         if (!device.IsUndefined()) shared_->options.device = stringArgument(device, "device");
+        shared_->options.decodes = options.Get("decodes").ToBoolean();
         shared_->queue = Environment::of(info.Env()).makeQueue(shared_->lanes());
         const Napi::Value margin = options.Get("margin");
         if (!margin.IsUndefined()) shared_->options.margin = int(integerArgument(margin, "margin", 0, FaceNet::kChipSize - 1));

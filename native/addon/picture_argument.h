@@ -10,7 +10,8 @@
 
 namespace faiss_vision {
 
-/// Pixels that were handed over, { data, width, height, channels, order, stride }, and the picture made of them.
+/// Pixels that were handed over, { data, width, height, channels, order, stride }, and the picture made of them; with `jpeg: true` the
+/// bytes of a JPEG file of that size.
 struct Picture {
     /// Throws ERR_INVALID_ARGUMENT.
     explicit Picture(Napi::Value value) : Picture(objectOf(value)) {}
@@ -30,6 +31,11 @@ private:
         image.width = int(integerArgument(object.Get("width"), "image.width", 1, kMaxSide));
         image.height = int(integerArgument(object.Get("height"), "image.height", 1, kMaxSide));
         image.channels = int(integerArgument(object.Get("channels"), "image.channels", 1, 4));
+        image.data = bytes.data();
+        if (object.Get("jpeg").ToBoolean()) {
+            image.jpeg = bytes.size();
+            return;
+        }
         const Napi::Value order = object.Get("order");
         if (!order.IsUndefined() && wordArgument(order, "image.order", {"rgb", "bgr"}) == 1) image.order = PixelOrder::BGR;
         const int64_t row = int64_t(image.width) * image.channels;
@@ -39,7 +45,6 @@ private:
             throw Error("ERR_INVALID_ARGUMENT", "`image.data` must hold " + std::to_string(image.height) + " rows of " +
                                                     std::to_string(image.stride) + " bytes, got " + std::to_string(bytes.size()) + " bytes");
         }
-        image.data = bytes.data();
     }
 };
 

@@ -70,31 +70,39 @@ Places::Places(const Device& device, const std::vector<std::pair<int, int>>& siz
     column = own.sub(row.mul(width));
 }
 
-DevicePictures::DevicePictures(const Device& device, const std::vector<Image>& images) : device_(device) {
+DevicePictures::DevicePictures(const Device& device, const std::vector<Image>& images, JpegDecoder* decoder) : device_(device) {
     int64_t bytes = 0, pixels = 0, sums = 0;
     for (const Image& image : images) {
-        checkImage(image);
+        checkImage(image, decoder != nullptr);
         places_.push_back({pixels, sums, image.width, image.height, 0, 0, image.width, image.height});
         const int64_t count = int64_t{image.width} * image.height;
-        bytes += count * image.channels;
+        if (image.jpeg == 0) bytes += count * image.channels;
         pixels += count;
         sums += int64_t{image.width + 1} * (image.height + 1);
     }
+    pixels_ = at::empty({pixels, 3}, device.options(at::kByte));
+    std::vector<JpegDecoder::File> files;
     const at::Tensor staged = device.staging(bytes);
     uint8_t* to = staged.data_ptr<uint8_t>();
-    for (const Image& image : images) {
+    for (size_t i = 0; i < images.size(); i++) {
+        const Image& image = images[i];
+        if (image.jpeg != 0) {
+            files.push_back({image.data, image.jpeg, image.width, image.height, pixels_.data_ptr<uint8_t>() + 3 * places_[i].pixels});
+            continue;
+        }
         copyRows(image, to);
         to += size_t(image.width) * image.height * image.channels;
     }
+    if (!files.empty()) decoder->decode(files);
     const at::Tensor up = device.up(staged);
-    std::vector<at::Tensor> parts;
     int64_t at = 0;
-    for (const Image& image : images) {
+    for (size_t i = 0; i < images.size(); i++) {
+        const Image& image = images[i];
+        if (image.jpeg != 0) continue;
         const int64_t count = int64_t{image.width} * image.height;
-        parts.push_back(toRgb(up.narrow(0, at, count * image.channels).view({count, image.channels}), image));
+        pixels_.narrow(0, places_[i].pixels, count).copy_(toRgb(up.narrow(0, at, count * image.channels).view({count, image.channels}), image));
         at += count * image.channels;
     }
-    pixels_ = parts.size() == 1 ? parts.front().contiguous() : at::cat(parts);
 
     sums_ = at::empty({sums, 3}, device.options(at::kInt));
 #ifdef FAISS_VISION_CUDA

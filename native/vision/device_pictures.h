@@ -13,6 +13,7 @@
 #include "vision/face_chip.h"
 #include "vision/first_layer.h"
 #include "vision/image.h"
+#include "vision/jpeg_decoder.h"
 #include "vision/mtcnn_cascade.h"
 
 namespace faiss_vision {
@@ -34,8 +35,9 @@ ChipCut chipCut(const Landmarks& face, int64_t sums, int width, int height, int 
 /// costs no more than its own pixels. (Sums of the largest pictures run over 2^32, differences of them do not.)
 class DevicePictures {
 public:
-    /// Within Device::run. Throws what checkImage throws.
-    DevicePictures(const Device& device, const std::vector<Image>& images);
+    /// @param decoder  for JPEG files among them
+    /// Within Device::run. Throws what checkImage and JpegDecoder::decode throw.
+    DevicePictures(const Device& device, const std::vector<Image>& images, JpegDecoder* decoder = nullptr);
 
     size_t count() const { return places_.size(); }
     MtcnnCascade::Size size(size_t picture) const { return {places_[picture].width, places_[picture].height}; }

@@ -14,6 +14,7 @@ namespace faiss_vision {
 DeviceFaceRecognition::DeviceFaceRecognition(std::shared_ptr<const Device> device, const FaceRecognizerFactory::Options& options)
     : device_(std::move(device)) {
     device_->run([&] { detector_ = std::make_unique<DeviceMtcnn>(Safetensors(options.detectorWeights), options.detector, device_); });
+    if (options.decodes) decoder_ = std::make_unique<JpegDecoder>(device_);
 }
 
 DeviceFaceRecognition::~DeviceFaceRecognition() = default;
@@ -29,7 +30,7 @@ std::vector<std::vector<Face>> DeviceFaceRecognition::recognise(const std::vecto
             minFaceSizes.push_back(options.minFaceSize);
             if (options.region.width > 0) checkRegion(options.region, image.width, image.height);
         }
-        DevicePictures pictures(*device_, images);
+        DevicePictures pictures(*device_, images, decoder_.get());
         for (size_t i = 0; i < requests.size(); i++) {
             const FaceOptions::Region& region = requests[i].options.region;
             if (region.width > 0) pictures.look(i, region.x, region.y, region.width, region.height);

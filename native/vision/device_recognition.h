@@ -42,6 +42,7 @@ private:
 
     const std::shared_ptr<const Device> device_;
     std::unique_ptr<DeviceMtcnn> detector_;
+    std::unique_ptr<JpegDecoder> decoder_; // null where JPEG files come as pixels
     std::unique_ptr<Batched> network_;
 };
 

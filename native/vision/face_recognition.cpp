@@ -18,6 +18,7 @@ struct Name {
 constexpr Name kNames[] = {{ErrorCode::None, ""},
                            {ErrorCode::InvalidArgument, "ERR_INVALID_ARGUMENT"},
                            {ErrorCode::ImageTooLarge, "ERR_IMAGE_TOO_LARGE"},
+                           {ErrorCode::ImageDecode, "ERR_IMAGE_DECODE"},
                            {ErrorCode::NotFinite, "ERR_NOT_FINITE"},
                            {ErrorCode::Unsupported, "ERR_UNSUPPORTED"},
                            {ErrorCode::OutOfMemory, "ERR_OUT_OF_MEMORY"},

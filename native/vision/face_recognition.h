@@ -16,6 +16,7 @@ enum class ErrorCode {
     None,
     InvalidArgument, ///< ERR_INVALID_ARGUMENT
     ImageTooLarge,   ///< ERR_IMAGE_TOO_LARGE
+    ImageDecode,     ///< ERR_IMAGE_DECODE: the device's decoder does not take a JPEG file
     NotFinite,       ///< ERR_NOT_FINITE: the network gave a feature that is no number
     Unsupported,     ///< ERR_UNSUPPORTED
     OutOfMemory,     ///< ERR_OUT_OF_MEMORY

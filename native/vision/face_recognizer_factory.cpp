@@ -124,6 +124,7 @@ std::unique_ptr<FaceRecognition> make(const std::string& architecture, const Opt
         if (architecture == "facenet") return std::make_unique<DeviceFaceNetRecognition>(options, threshold, std::move(device));
         return std::make_unique<DeviceResnet128Recognition>(options, threshold, std::move(device));
     }
+    if (options.decodes) throw Error("ERR_UNSUPPORTED", "decoder: only a recogniser on a GPU decodes there");
     if (architecture == "facenet") return std::make_unique<CpuFaceNet>(options, threshold);
     if (options.precision != Precision::Fp32) throw Error("ERR_UNSUPPORTED", "precision: resnet128 runs in fp32 only on the processor; facenet has bf16 too");
     return std::make_unique<CpuResnet128>(options, threshold);

@@ -21,6 +21,7 @@ public:
         Precision precision = Precision::Fp32; ///< on the processor of the recogniser alone, and resnet128 has fp32 only; elsewhere of all networks
         int margin = 0;                        ///< facenet: pixels of the chip around the detector's box, as facenet-pytorch counts them
         std::string device = "cpu";            ///< or as Device::open takes it
+        bool decodes = false;                  ///< JPEG files are decoded there, by JpegDecoder
         std::shared_ptr<const Device> opened;  ///< instead of `device`, for tests
 
         /// Where the networks run; null for the processor. Throws what Device::open throws.

@@ -29,7 +29,7 @@ void convertRow(const uint8_t* from, int width, int first, int last, uint8_t* to
 
 } // namespace
 
-void checkImage(const Image& image) {
+void checkImage(const Image& image, bool decodes) {
     const auto fail = [](const std::string& what) { throw Error("ERR_INVALID_ARGUMENT", "image: " + what); };
     if (image.width < 1 || image.height < 1) {
         fail("expected a width and a height of at least 1, got " + std::to_string(image.width) + " x " +
@@ -44,12 +44,16 @@ void checkImage(const Image& image) {
     if (image.channels != 1 && image.channels != 3 && image.channels != 4) {
         fail("expected 1, 3 or 4 channels, got " + std::to_string(image.channels));
     }
+    if (image.data == nullptr) fail("expected pixels, got a null pointer");
+    if (image.jpeg != 0) {
+        if (!decodes) fail("expected pixels, got a JPEG file, which only a recogniser that decodes on a GPU takes");
+        return;
+    }
     const size_t row = size_t(image.width) * image.channels;
     if (image.stride < row) {
         fail("expected a stride of at least width * channels = " + std::to_string(row) + " bytes, got " +
              std::to_string(image.stride));
     }
-    if (image.data == nullptr) fail("expected pixels, got a null pointer");
 }
 
 RgbPixels::RgbPixels(const Image& image) {

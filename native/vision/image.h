@@ -17,13 +17,15 @@ struct Image {
     int channels = 3;
     PixelOrder order = PixelOrder::RGB;
     size_t stride = 0; ///< bytes from one row to the next, at least width * channels
+    size_t jpeg = 0;   ///< `data` are so many bytes of a JPEG file of that size, for recognisers that decode on a device; 0: pixels
 };
 
 /// Most pixels of one picture, 2^26 (8192 x 8192).
 constexpr int64_t kMaxPixels = int64_t{1} << 26;
 
 /// Throws ERR_INVALID_ARGUMENT for an impossible Image and ERR_IMAGE_TOO_LARGE above kMaxPixels.
-void checkImage(const Image& image);
+/// @param decodes  whether whoever asks takes JPEG files too
+void checkImage(const Image& image, bool decodes = false);
 
 /// The pixels of an Image as the networks read them: RGB, three bytes each. RGB pictures stay where they are;
 /// grey is repeated, BGR swapped and alpha laid over white, which is what a person sees, in one pass.
