@@ -1,16 +1,16 @@
 // What the checks need on a machine that has a driver and nothing else of ours: two archives, each within 64 MiB.
 import { execFileSync } from 'node:child_process'
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 
 const SHARED = ['package.json', 'dist', 'scripts/gpu-check.mjs', 'scripts/gpu-check', 'bench/report.mjs', 'bench/measure.mjs', 'bench/seeded.mjs']
 const GOLDEN = ['facenet/facenet.json', 'mtcnn/mtcnn.json', 'fcrn', 'resnet128']
 
 /**
  * search.tar.xz: Node, the checks, ann.node and FAISS's own calls. models.tar.xz: vision.node, weights that cannot be made there, photos
- * and what decodes them; libtorch and cuBLAS are the machine's. Both are unpacked into one folder.
+ * and what decodes them, nvJPEG among it; libtorch and cuBLAS are the machine's. Both are unpacked into one folder.
  * @returns {Promise<{ file: string, bytes: number }[]>}
  */
 export async function pack(root, folder) {
@@ -36,7 +36,10 @@ export async function pack(root, folder) {
 
     const models = laid('models')
     const vision = join(root, 'build-cuda-vision/Release/vision.node')
-    if (existsSync(vision)) strip(models(vision, 'build-cuda-vision/Release/vision.node'))
+    if (existsSync(vision)) {
+      strip(models(vision, 'build-cuda-vision/Release/vision.node'))
+      for (const library of foundBeside(vision, 'libnvjpeg.so.')) models(library, `build-cuda-vision/Release/${basename(library)}`)
+    }
     for (const model of ['mtcnn', 'resnet128']) models(modelPath(model), `models/${model}.safetensors`)
     for (const file of GOLDEN) models(join(root, 'test/golden', file), `test/golden/${file}`)
     if (existsSync(photosFolder())) models(photosFolder(), 'cache/photos')
@@ -55,6 +58,14 @@ export async function pack(root, folder) {
   } finally {
     rmSync(work, { recursive: true })
   }
+}
+
+/** A library that the addon looks for, where its run path says. */
+function foundBeside(addon, name) {
+  const [, path = ''] = /\(RUNPATH\).*\[(.*)\]/.exec(execFileSync('readelf', ['-d', addon], { encoding: 'utf8' })) ?? []
+  const folders = path.split(':').filter((folder) => folder.startsWith('/') && existsSync(folder))
+  const [folder] = folders.filter((each) => readdirSync(each).some((file) => file.startsWith(name)))
+  return folder === undefined ? [] : readdirSync(folder).filter((file) => file.startsWith(name)).map((file) => join(folder, file))
 }
 
 /** What faces and depth load: these packages and those that they depend on, as far as they are installed here. */

@@ -6,9 +6,9 @@ import { pythonEnvironment } from './python.mjs'
 import { run } from './run.mjs'
 
 // The libraries and the compiler that this release of torch was built with: its CMake package asks for all of them, though only
-// headers and cudart are compiled against. torch itself goes without what only Python needs.
+// headers and cudart are compiled against; nvJPEG is for native/vision/jpeg_decoder.cpp, which finds it at run time. torch itself goes without what only Python needs.
 const TORCH = 'torch==2.15.0'
-const PARTS = ['cccl', 'cublas', 'cudart', 'cufft', 'cufile', 'cupti', 'curand', 'cusolver', 'cusparse', 'nvcc', 'nvjitlink', 'nvrtc', 'nvtx', 'profiler']
+const PARTS = ['cccl', 'cublas', 'cudart', 'cufft', 'cufile', 'cupti', 'curand', 'cusolver', 'cusparse', 'nvcc', 'nvjitlink', 'nvjpeg', 'nvrtc', 'nvtx', 'profiler']
 const LIBRARIES = [
   `cuda-toolkit[${PARTS.join()}]==13.2.2`,
   'nvidia-cudnn-cu13==9.26.0.51',
