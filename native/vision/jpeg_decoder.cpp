@@ -30,6 +30,10 @@ struct Destination {
     size_t pitch[kComponents];
 };
 
+/// nvJPEG takes memory through the driver, of the context that is the thread's. torch makes none the thread's where the number of its
+/// device is the one it has already, as 0 is on a new thread; there nvJPEG would find no memory.
+void enter(const Device& device) { cudaSetDevice(device.place().index()); }
+
 [[noreturn]] void unavailable(const std::string& reason) { throw Error("ERR_CUDA_UNAVAILABLE", "nvJPEG cannot be used: " + reason); }
 
 } // namespace
@@ -84,18 +88,27 @@ struct JpegDecoder::Library {
 
 JpegDecoder::JpegDecoder(std::shared_ptr<const Device> device) : device_(std::move(device)) {
     if (!device_->place().is_cuda()) throw Error("ERR_UNSUPPORTED", "nvJPEG decodes on a GPU alone");
-    device_->run([&] { library_ = std::make_unique<Library>(); });
+    device_->run([&] {
+        enter(*device_);
+        library_ = std::make_unique<Library>();
+    });
 }
 
 JpegDecoder::~JpegDecoder() {
     const c10::cuda::CUDAGuard here(device_->place().index());
+    enter(*device_);
     library_.reset();
 }
 
 void JpegDecoder::decode(const std::vector<File>& files) {
-    const auto check = [](int status) {
+    enter(*device_);
+    const auto check = [this](int status) {
+        if (status == kSuccess) return;
+        library_->batch = 0;     // setting it up anew ends what failed
+        cudaDeviceSynchronize(); // the decoders may still be writing, in streams of nvJPEG's own, where the next picture will be
+        cudaGetLastError();
         if (status == kAllocatorFailure) throw Error("ERR_CUDA_OUT_OF_MEMORY", "the device has not enough memory: nvJPEG says so");
-        if (status != kSuccess) throw Error("ERR_IMAGE_DECODE", "nvJPEG refuses a picture: status " + std::to_string(status));
+        throw Error("ERR_IMAGE_DECODE", "nvJPEG refuses a picture: status " + std::to_string(status));
     };
     std::vector<const unsigned char*> data;
     std::vector<size_t> lengths;
@@ -112,7 +125,6 @@ void JpegDecoder::decode(const std::vector<File>& files) {
         destinations.push_back({{file.pixels}, {size_t{3} * size_t(file.width)}});
     }
     if (library_->batch != files.size()) {
-        library_->batch = 0; // unless this succeeds
         const int threads = int(std::min<size_t>(files.size(), std::max(1u, std::thread::hardware_concurrency())));
         check(library_->begin(library_->made, library_->state, int(files.size()), threads, kRgbInterleaved));
         library_->batch = files.size();
