@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cmath>
+#include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -52,6 +54,51 @@ TEST(Suppress, keepsWhatNoBetterKeptBoxCovers) {
                     return better && overlap(boxes[k], boxes[i], kind) > threshold;
                 });
                 EXPECT_NE(isKept[i], covered) << i;
+            }
+        }
+    }
+}
+
+/// Comparing each with each, in the same arithmetic as the networks' authors: floats.
+std::vector<size_t> suppressedOneByOne(const std::vector<Box>& boxes, double threshold, Overlap kind) {
+    std::vector<size_t> order(boxes.size()), kept;
+    for (size_t i = 0; i < order.size(); i++) order[i] = i;
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return boxes[a].score > boxes[b].score; });
+    const float extra = kind == Overlap::Smaller ? 1 : 0;
+    const auto area = [&](const Box& box) { return (box.x2 - box.x1 + extra) * (box.y2 - box.y1 + extra); };
+    for (const size_t i : order) {
+        const bool covered = std::any_of(kept.begin(), kept.end(), [&](size_t k) {
+            const Box &a = boxes[k], &b = boxes[i];
+            const float width = std::min(a.x2, b.x2) - std::max(a.x1, b.x1) + extra, height = std::min(a.y2, b.y2) - std::max(a.y1, b.y1) + extra;
+            if (width <= 0 || height <= 0) return false;
+            const float common = width * height;
+            return kind == Overlap::Smaller ? common / std::min(area(a), area(b)) > float(threshold) : double(common / (area(a) + area(b) - common)) > threshold;
+        });
+        if (!covered) kept.push_back(i);
+    }
+    return kept;
+}
+
+TEST(Suppress, ofEverySizeAsOneByOne) {
+    const struct { float extent, least, most; } sizes[] = {{20, 0.01f, 3}, {6, -2, 4}, {500, 1, 200}, {60, 0.5f, 60}, {40, 7, 9}, {3, 0, 1.5f}, {1e6f, 1e3f, 1e6f}};
+    for (const auto& size : sizes) {
+        for (int seed = 0; seed < 10; seed++) {
+            const std::vector<float> random = test::seeded("every size " + std::to_string(seed), 5 * 400);
+            std::vector<Box> boxes;
+            for (size_t i = 0; i < 400; i++) {
+                const float* r = &random[5 * i];
+                // Sizes by their ratios, so that as many are small as large; some whole, so that edges meet.
+                const float wide = size.least <= 0 ? size.least + r[2] * (size.most - size.least) : size.least * std::pow(size.most / size.least, r[2]);
+                const float high = i % 3 == 0 ? wide : wide * (0.5f + r[3]);
+                Box box{r[0] * size.extent, r[1] * size.extent, 0, 0, std::floor(r[4] * 20) / 20};
+                if (i % 4 == 0) box.x1 = std::floor(box.x1), box.y1 = std::floor(box.y1);
+                box.x2 = box.x1 + (i % 4 == 0 ? std::round(wide) : wide), box.y2 = box.y1 + (i % 4 == 0 ? std::round(high) : high);
+                boxes.push_back(box);
+            }
+            for (const Overlap kind : {Overlap::Union, Overlap::Smaller}) {
+                for (const double threshold : {0.5, 0.7}) {
+                    EXPECT_EQ(suppress(boxes, threshold, kind), suppressedOneByOne(boxes, threshold, kind)) << size.least << " " << size.most << " " << threshold;
+                }
             }
         }
     }
