@@ -107,7 +107,7 @@ function checkMaxFaces(count: unknown): void {
 
 /**
  * Finds the faces in pictures (MTCNN, Zhang et al. 2016) and turns each into numbers that tell people apart. Everything
- * runs on threads of its own; one recogniser does one call at a time (on a GPU two), in the order in which their pictures are decoded.
+ * runs on threads of its own; one recogniser does one call at a time (on a GPU six), in the order in which their pictures are decoded.
  */
 export class FaceRecognizer {
   /** The name that it was loaded by, such as `'resnet128'`. */

@@ -7,12 +7,12 @@ import type { ImageInput, Pixels } from './input';
 
 /**
  * How many pictures may be in memory as pixels, for the recogniser and for a gallery that decodes for it; the rest wait as files,
- * since pixels take much memory. The processor looks at eight together, and half as many may be decoded meanwhile. A GPU looks at
- * twice eight while others wait for it, and still enough are decoded to keep the threads busy that decode. Where it decodes too, they
- * are in memory as files.
+ * since pixels take much memory. The processor looks at eight together, and half as many may be decoded meanwhile. A GPU looks at six
+ * times eight at most: so many files at once, and some that wait, where it decodes them too; where the processor does, enough to keep
+ * the threads busy that decode.
  */
 export function photosAtOnce(device: string | undefined, decoder?: string): number {
-  if (decoder === 'cuda') return 128;
+  if (decoder === 'cuda') return 64;
   return device === undefined || device === 'cpu' ? 12 : 32;
 }
 

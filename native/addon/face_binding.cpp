@@ -28,8 +28,9 @@ struct FaceBinding::Shared {
     std::vector<FaceRecognition*> free;
     std::shared_mutex memory; ///< shared by those that look at photos, owned by one that needs the device's memory for itself
 
-    /// On a device two: while boxes of some photos are sorted out on the processor, or pixels copied to go up, it looks at others.
-    size_t lanes() const { return options.device == "cpu" ? 1 : 2; }
+    /// On a device six: while boxes of some photos are sorted out on the processor, pixels copied to go up or kernels started, it looks at
+    /// others. Each has the weights once more.
+    size_t lanes() const { return options.device == "cpu" ? 1 : 6; }
 
     /// For what runs alone in the queue.
     FaceRecognition& recognition() const { return *recognitions.front(); }
