@@ -6,18 +6,27 @@ import { pythonEnvironment } from './python.mjs'
 import { run } from './run.mjs'
 
 // The libraries and the compiler that this release of torch was built with: its CMake package asks for all of them, though only
-// headers and cudart are compiled against; nvJPEG is for native/vision/jpeg_decoder.cpp, which finds it at run time. torch itself goes without what only Python needs.
+// headers and cudart are compiled against. torch itself goes without what only Python needs.
 const TORCH = 'torch==2.15.0'
-const PARTS = ['cccl', 'cublas', 'cudart', 'cufft', 'cufile', 'cupti', 'curand', 'cusolver', 'cusparse', 'nvcc', 'nvjitlink', 'nvjpeg', 'nvrtc', 'nvtx', 'profiler']
+const TOOLKIT = '13.2.2'
+const PARTS = ['cccl', 'cublas', 'cudart', 'cufft', 'cufile', 'cupti', 'curand', 'cusolver', 'cusparse', 'nvcc', 'nvjitlink', 'nvrtc', 'nvtx', 'profiler']
 const LIBRARIES = [
-  `cuda-toolkit[${PARTS.join()}]==13.2.2`,
+  `cuda-toolkit[${PARTS.join()}]==${TOOLKIT}`,
   'nvidia-cudnn-cu13==9.26.0.51',
   'nvidia-cusparselt-cu13==0.8.1',
   'nvidia-nccl-cu13==2.30.7',
   'nvidia-nvshmem-cu13==3.7.2',
 ]
 
-const environment = () => pythonEnvironment('cuda-torch', LIBRARIES, [TORCH])
+function environment() {
+  const { folder, python, commands } = pythonEnvironment('cuda-torch', LIBRARIES, [TORCH])
+  const { toolkit } = foldersIn(folder)
+  const lib = join(toolkit, 'lib')
+  // For native/vision/jpeg_decoder.cpp, which finds it at run time. In the list above it would have all 3 GB fetched anew where they are.
+  const found = existsSync(lib) && readdirSync(lib).some((file) => file.startsWith('libnvjpeg.so.'))
+  const nvjpeg = [python, '-m', 'pip', 'install', '-q', '--disable-pip-version-check', `cuda-toolkit[nvjpeg]==${TOOLKIT}`]
+  return { folder, commands: found ? commands : [...commands, nvjpeg] }
+}
 
 /** Where CMake finds torch, and the toolkit that belongs to it. */
 function foldersIn(folder) {
