@@ -7,8 +7,7 @@ import { FaissVisionError } from '../error';
 import { checkSize, invalid, maxPixels as mostPixels } from './check';
 import type { ImageInput, Pixels } from './input';
 import { isSrgb } from './icc';
-import { plainJpeg } from './jpeg';
-import { jpegHeader, type JpegHeader } from './jpeg-header';
+import { jpegHeader, plainJpeg, type JpegHeader } from './jpeg';
 import { isMat, matPixels } from './mat';
 import { isRawImage, rawPixels } from './raw';
 
@@ -100,9 +99,10 @@ async function decodeBytes(encoded: Encoded, name: string, how: Decoding): Promi
   }
   const plain = how.keepJpeg ? plainJpeg(bytes) : undefined;
   if (plain !== undefined && !(shrink > 1 && isLarge(plain))) {
-    checkSize(name, what, plain.width, plain.height, maxPixels);
+    const { width, height } = plain;
+    checkSize(name, what, width, height, maxPixels);
     const jpeg = () => decodeBytes(encoded, name, { ...how, keepJpeg: false });
-    return { data: bytes, ...plain, channels: 3, order: 'rgb', stride: 3 * plain.width, ...ownBuffer(bytes), jpeg };
+    return { data: bytes, width, height, channels: 3, order: 'rgb', stride: 3 * width, ...ownBuffer(bytes), jpeg };
   }
   // Loaded with the first picture, so that importing this package loads no native code.
   const sharp = require('sharp') as typeof import('sharp');

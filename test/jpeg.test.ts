@@ -1,7 +1,7 @@
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { decode } from '../lib/image';
-import { jpegHeader } from '../lib/image/jpeg-header';
+import { jpegHeader } from '../lib/image/jpeg';
 
 const photo = () =>
   sharp({ create: { width: 48, height: 31, channels: 3, background: '#c86432', noise: { type: 'gaussian', mean: 128, sigma: 40 } } });
