@@ -133,6 +133,8 @@ describe('options and weights', () => {
     ['cuda', { model: 'resnet128', device: 'cuda' }, 'ERR_CUDA_UNAVAILABLE', 'no CUDA'],
     ['a device', { model: 'resnet128', device: 'tpu' }, 'ERR_INVALID_ARGUMENT', '`device`'],
     ['a precision', { model: 'resnet128', precision: 'fp8' }, 'ERR_INVALID_ARGUMENT', '`precision`'],
+    ['a decoder', { model: 'resnet128', decoder: 'nvjpeg' }, 'ERR_INVALID_ARGUMENT', '`decoder`'],
+    ["a GPU's decoder on the processor", { model: 'resnet128', decoder: 'cuda' }, 'ERR_UNSUPPORTED', '`decoder`'],
     ['maxFaces', { model: 'resnet128', maxFaces: 2 ** 40 }, 'ERR_INVALID_ARGUMENT', 'maxFaces'],
     ['minFaceSize', { model: 'resnet128', minFaceSize: -3 }, 'ERR_INVALID_ARGUMENT', 'minFaceSize'],
     ['missing weights', { model: 'resnet128', weights: '/no/such/file' }, 'ERR_WEIGHTS_NOT_FOUND', '/no/such/file'],

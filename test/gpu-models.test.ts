@@ -216,6 +216,11 @@ describe('without a GPU', () => {
     }
   });
 
+  it.skipIf(cuda === undefined)('says why nvJPEG cannot decode', async () => {
+    const reason = { code: 'ERR_CUDA_UNAVAILABLE', message: expect.stringMatching(/^nvJPEG cannot be used: .+/) };
+    await expect(FaceRecognizer.load({ model: 'resnet128', device, decoder: 'cuda' })).rejects.toMatchObject(reason);
+  });
+
   it('takes no other device', async () => {
     for (const other of ['tpu', 'cuda:', 'cuda:1234', 'cuda:-1', 5, null]) {
       await expect(FaceRecognizer.load({ model: 'resnet128', device: other as never })).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' });

@@ -42,7 +42,7 @@ struct JpegDecoder::Library {
     Library() {
         const std::string name = "libnvjpeg.so." + std::to_string(CUDART_VERSION / 1000);
         static void* const handle = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL); // stays until the process ends
-        if (handle == nullptr) unavailable("there is no " + name + " beside the addon, in its CUDA toolkit or where the system looks");
+        if (handle == nullptr) unavailable(std::string(dlerror()) + "; it may lie beside the addon, in its CUDA toolkit or where the system looks");
         const auto find = [&](auto& function, const char* function_name) {
             function = reinterpret_cast<std::decay_t<decltype(function)>>(dlsym(handle, function_name));
             if (function == nullptr) unavailable(name + " has no " + function_name);
@@ -87,11 +87,11 @@ struct JpegDecoder::Library {
 };
 
 JpegDecoder::JpegDecoder(std::shared_ptr<const Device> device) : device_(std::move(device)) {
-    if (!device_->place().is_cuda()) throw Error("ERR_UNSUPPORTED", "nvJPEG decodes on a GPU alone");
     device_->run([&] {
-        enter(*device_);
+        if (device_->place().is_cuda()) enter(*device_);
         library_ = std::make_unique<Library>();
     });
+    if (!device_->place().is_cuda()) throw Error("ERR_UNSUPPORTED", "nvJPEG decodes on a GPU alone");
 }
 
 JpegDecoder::~JpegDecoder() {

@@ -1,7 +1,9 @@
 // Faces: the same ones and the same features as on the processor, and how many a second.
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { inTurn, median, microseconds, ratio } from '../../bench/measure.mjs'
 import { figure, table } from '../../bench/report.mjs'
 import { seededFacenet } from '../../bench/seeded.mjs'
@@ -151,30 +153,122 @@ async function photos({ device, rehearsal, size, load, say, verdict }, FaceRecog
   const { photos: known } = JSON.parse(readFileSync(golden('mtcnn/mtcnn.json'), 'utf8'))
   const files = Object.keys(known).map((name) => join(folder, name)).filter((file) => existsSync(file))
   if (files.length === 0) return say(`There are no photos in ${folder}, so photos were not measured; npm run setup makes them.`)
-  const processor = await FaceRecognizer.load({ model: 'resnet128' })
-  const recognizer = await FaceRecognizer.load({ model: 'resnet128', ...on(device, rehearsal ? 'fp32' : 'fp16') })
-  const { decode } = load('image')
   const some = rehearsal ? files.slice(0, 2) : files
+  const processor = await FaceRecognizer.load({ model: 'resnet128' })
+  const decoder = rehearsal ? 'cpu' : 'cuda'
+  const there = (precision, more) => FaceRecognizer.load({ model: 'resnet128', ...on(device, precision), ...more })
+  const expected = await Promise.all(some.map((file) => processor.faces(file)))
+  for (const [precision, bound] of Object.entries(precisions(rehearsal))) {
+    if (precision === 'bf16') continue
+    const recognizer = await there(precision, { decoder })
+    const found = await Promise.all(some.map((file) => recognizer.faces(file)))
+    const counts = (all) => all.map((faces) => faces.length).join(' ')
+    verdict(`${precision}, decoded there: faces of each photo`, counts(found) === counts(expected), counts(found), counts(expected))
+    const pairs = found.flatMap((faces, i) => expected[i].map((face) => [nearest(faces, face), face])).filter(([near]) => near !== undefined)
+    const away = Math.max(...pairs.map(([near, face]) => moved(near, face)))
+    verdict(`${precision}, decoded there: boxes and landmarks, in widths of the face`, away <= bound.moved, figure(away), `at most ${bound.moved}`)
+    const apart = Math.max(...pairs.map(([near, face]) => distance(near.features, face.features)))
+    verdict(`${precision}, decoded there: resnet128 from a picture`, apart <= bound.faces, figure(apart), `at most ${bound.faces}`)
+    await recognizer.close()
+  }
+
+  const precision = rehearsal ? 'fp32' : 'fp16'
+  const recognizer = await there(precision, { decoder })
+  const other = await there(precision)
+  await damaged(recognizer, processor, some, verdict)
+  if (!rehearsal) withoutLibrary(device, verdict)
+  const { decode } = load('image')
   const decoded = await Promise.all(some.map((file) => decode(file)))
-  const all = (pictures, recognizer) => () => microseconds(() => Promise.all(repeated(pictures).map((picture) => recognizer.faces(picture))))
-  const repeated = (pictures) => Array.from({ length: size(20, 1) }, () => pictures).flat()
+  /** Microseconds for each, of so many rounds over all of them at once. */
+  const each = (pictures, times, look) => async () => {
+    const all = Array.from({ length: size(times, 1) }, () => pictures).flat()
+    return (await microseconds(() => Promise.all(all.map(look)))) / all.length
+  }
+  const device60 = { device: each(some, 60, (file) => recognizer.faces(file)), devicePixels: each(decoded, 60, (picture) => other.faces(picture)) }
+  await inTurn(device60, size(8, 1), 0) // until whatever number of faces comes together was there in every group before
   const times = await inTurn(
     {
-      processor: all(some, processor),
-      device: all(some, recognizer),
-      decoding: () => microseconds(() => Promise.all(repeated(some).map((file) => decode(file)))),
-      processorPixels: all(decoded, processor),
-      devicePixels: all(decoded, recognizer),
+      ...device60,
+      decodedHere: each(some, 20, (file) => other.faces(file)),
+      decoding: each(some, 20, (file) => decode(file)),
+      processor: each(some, 20, (file) => processor.faces(file)),
+      processorPixels: each(decoded, 20, (picture) => processor.faces(picture)),
     },
     size(3, 1),
     size(1, 0),
   )
-  const rate = (all) => figure(repeated(some).length / (median(all) / 1e6))
+  const rate = (all) => figure(1e6 / median(all))
   say(
-    `Photos to features with resnet128, decoding included: ${rate(times.device)} a second, on the processor ${rate(times.processor)}; ` +
-      `decoding alone ${rate(times.decoding)}. Pictures that are decoded already: ${rate(times.devicePixels)}, on the processor ${rate(times.processorPixels)}.`,
+    `Photos to features with resnet128, decoding included: ${rate(times.device)} a second where the GPU decodes, ${rate(times.decodedHere)} where the ` +
+      `processor does for it, ${rate(times.processor)} on the processor alone; decoding alone ${rate(times.decoding)}. Pictures that are decoded already: ` +
+      `${rate(times.devicePixels)}, on the processor ${rate(times.processorPixels)}.`,
   )
   const faster = ratio(times.processor, times.device)
   verdict('photos: the processor / the device', rehearsal || faster >= 10, figure(faster), 'at least 10')
-  await Promise.all([processor.close(), recognizer.close()])
+
+  const photos64 = Array.from({ length: size(64, 2) }, (_, i) => some[i % some.length])
+  const together = await inTurn(
+    {
+      sequence: () => microseconds(async () => { for (const photo of photos64) await processor.faces(photo) }),
+      together: () => microseconds(() => Promise.all(photos64.map((photo) => processor.faces(photo)))),
+    },
+    size(3, 1),
+    size(1, 0),
+  )
+  say(`On this machine's processor ${photos64.length} photos at once are ${figure(ratio(together.sequence, together.together))} times as fast as one after the other.`)
+  await Promise.all([processor.close(), recognizer.close(), other.close()])
+}
+
+/** nvJPEG is found at run time: here a file of its name that is no library comes first. */
+function withoutLibrary(device, verdict) {
+  const folder = mkdtempSync(join(tmpdir(), 'faiss-vision-check-'))
+  try {
+    for (const release of [12, 13]) writeFileSync(join(folder, `libnvjpeg.so.${release}`), '')
+    const face = JSON.stringify(fileURLToPath(new URL('../../dist/face', import.meta.url)))
+    const options = JSON.stringify({ model: 'resnet128', device, decoder: 'cuda' })
+    const script = `require(${face}).FaceRecognizer.load(${options}).then(() => console.log('it loads'), (error) => console.log(error.code))`
+    const env = { ...process.env, LD_LIBRARY_PATH: [folder, process.env.LD_LIBRARY_PATH].filter(Boolean).join(delimiter) }
+    const code = spawnSync(process.execPath, ['-e', script], { env, encoding: 'utf8' }).stdout.trim()
+    verdict('without nvJPEG', code === 'ERR_CUDA_UNAVAILABLE', code, 'ERR_CUDA_UNAVAILABLE')
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+const nearest = (faces, face) => [...faces].sort((a, b) => moved(a, face) - moved(b, face))[0]
+
+/** Photos that are cut off, damaged, or cannot be decoded: the processor's decoder says so of each, and so must the GPU's. */
+async function damaged(recognizer, processor, files, verdict) {
+  const [photo, ...others] = files.map((file) => readFileSync(file))
+  const scan = photo.indexOf(Buffer.from([0xff, 0xda])) + 14
+  const middle = scan + ((photo.length - scan) >> 1)
+  const over = Buffer.from(photo)
+  for (let i = 0; i < 500; i++) over[middle + i] = i * 151
+  const bad = {
+    'cut off, with an end put behind it': Buffer.concat([photo.subarray(0, middle), Buffer.from([0xff, 0xd9])]),
+    'with bytes written over': over,
+    'without its tables': without(photo, 0xdb),
+  }
+  const code = (faces) => faces.then(() => 'faces', (error) => error.code)
+  for (const [what, bytes] of Object.entries(bad)) {
+    const [here, there] = await Promise.all([processor, recognizer].map((each) => code(each.faces(bytes))))
+    verdict(`a photo ${what}`, here === 'ERR_IMAGE_DECODE' && there === here, there, here)
+  }
+  const seven = Array.from({ length: 7 }, (_, i) => others[i % others.length])
+  const alone = await Promise.all(seven.map((bytes) => recognizer.faces(bytes)))
+  const beside = [...seven.slice(0, 3), bad['without its tables'], ...seven.slice(3)].map((bytes) => recognizer.faces(bytes))
+  const codes = await Promise.all(beside.map(code))
+  const good = await Promise.all(beside.filter((_, i) => i !== 3))
+  const same = good.filter((faces, i) => faces.length === alone[i].length && faces.every((face) => moved(nearest(alone[i], face), face) < 0.02)).length
+  verdict('seven photos beside a wrong one have their faces', same === 7 && codes[3] === 'ERR_IMAGE_DECODE', `${same}, ${codes[3]}`, '7, ERR_IMAGE_DECODE')
+}
+
+/** A JPEG file without its segments of that kind. */
+function without(file, kind) {
+  const kept = [file.subarray(0, 2)]
+  let at = 2
+  for (; file[at + 1] !== 0xda; at += 2 + file.readUInt16BE(at + 2)) {
+    if (file[at + 1] !== kind) kept.push(file.subarray(at, at + 2 + file.readUInt16BE(at + 2)))
+  }
+  return Buffer.concat([...kept, file.subarray(at)])
 }
