@@ -36,8 +36,9 @@ export interface FaceRecognizerOptions {
   /** Scores that the detector's three networks must reach, from 0 to 1. Default [0.6, 0.7, 0.7]. */
   thresholds?: [number, number, number];
   /**
-   * What decodes JPEG files. `'cuda'`, for a recogniser on a GPU, is NVIDIA's nvJPEG there, which leaves to the processor what it does not
-   * take; its pixels, and with them the features, differ a little from the processor's (docs/gpu.md). Default `'cpu'`.
+   * What decodes JPEG files. `'cuda'`, for a recogniser on a GPU, is NVIDIA's nvJPEG there, of the toolkit; sharp still decodes what that
+   * does not take. Its pixels, and with them the features, differ a little from sharp's, by how much depends on the GPU (docs/gpu.md).
+   * Default `'cpu'`.
    */
   decoder?: 'cpu' | 'cuda';
   /** Keeps so many of the largest faces of a picture; 1 is the largest only. Default: all. */
@@ -177,7 +178,8 @@ export class FaceRecognizer {
    * Loads detector and recogniser and runs both once. Their weights are mapped into memory and packed.
    * @throws ERR_VISION_UNAVAILABLE without libtorch, ERR_UNKNOWN_MODEL, ERR_WEIGHTS_NOT_FOUND, ERR_WEIGHTS_CORRUPT,
    * ERR_WEIGHTS_MISMATCH for weights of another model, ERR_CUDA_UNAVAILABLE with the reason, ERR_CUDA_OUT_OF_MEMORY, ERR_UNSUPPORTED for
-   * bf16 without a processor or a model for it and for fp16 or a GPU's decoder on the processor, ERR_NOT_FINITE for weights whose features are no numbers, ERR_INVALID_ARGUMENT
+   * bf16 without a processor or a model for it and for fp16 or a GPU's decoder on the processor, ERR_NOT_FINITE for weights whose features
+   * are no numbers, ERR_INVALID_ARGUMENT
    */
   static async load(options: FaceRecognizerOptions): Promise<FaceRecognizer> {
     const { model, weights, minFaceSize, thresholds, maxFaces, maxPixels, margin, decoder = 'cpu' } = options ?? {};
@@ -225,7 +227,7 @@ export class FaceRecognizer {
   /**
    * The faces in a picture, largest first; none for a picture without faces. Pictures that wait go through the networks
    * together, up to eight at a time; every call gets its own faces. However many wait, twelve at most are in memory as pixels,
-   * on a GPU 32.
+   * on a GPU 32, or 64 where it decodes too.
    * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_EMPTY, ERR_IMAGE_DECODE, ERR_IMAGE_TOO_LARGE, ERR_INVALID_ARGUMENT, ERR_CLOSED
    */
   async faces(image: ImageInput, options: FacesOptions = {}): Promise<Face[]> {
