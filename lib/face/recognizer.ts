@@ -140,7 +140,10 @@ export class FaceRecognizer {
   private constructor(
     native: NativeFaceRecognizer,
     about: Awaited<ReturnType<NativeFaceRecognizer['load']>>,
-    own: { model: string; weights: string; device: string; decoder: 'cpu' | 'cuda' } & Record<'maxFaces' | 'minFaceSize' | 'maxPixels', number | undefined>,
+    own: { model: string; weights: string; device: string; decoder: 'cpu' | 'cuda' } & Record<
+      'maxFaces' | 'minFaceSize' | 'maxPixels',
+      number | undefined
+    >,
   ) {
     this.#native = native;
     this.model = own.model;

@@ -72,7 +72,8 @@ std::vector<size_t> suppressedOneByOne(const std::vector<Box>& boxes, double thr
             const float width = std::min(a.x2, b.x2) - std::max(a.x1, b.x1) + extra, height = std::min(a.y2, b.y2) - std::max(a.y1, b.y1) + extra;
             if (width <= 0 || height <= 0) return false;
             const float common = width * height;
-            return kind == Overlap::Smaller ? common / std::min(area(a), area(b)) > float(threshold) : double(common / (area(a) + area(b) - common)) > threshold;
+            if (kind == Overlap::Smaller) return common / std::min(area(a), area(b)) > float(threshold);
+            return double(common / (area(a) + area(b) - common)) > threshold;
         });
         if (!covered) kept.push_back(i);
     }
@@ -80,7 +81,9 @@ std::vector<size_t> suppressedOneByOne(const std::vector<Box>& boxes, double thr
 }
 
 TEST(Suppress, ofEverySizeAsOneByOne) {
-    const struct { float extent, least, most; } sizes[] = {{20, 0.01f, 3}, {6, -2, 4}, {500, 1, 200}, {60, 0.5f, 60}, {40, 7, 9}, {3, 0, 1.5f}, {1e6f, 1e3f, 1e6f}};
+    const struct {
+        float extent, least, most;
+    } sizes[] = {{20, 0.01f, 3}, {6, -2, 4}, {500, 1, 200}, {60, 0.5f, 60}, {40, 7, 9}, {3, 0, 1.5f}, {1e6f, 1e3f, 1e6f}};
     for (const auto& size : sizes) {
         for (int seed = 0; seed < 10; seed++) {
             const std::vector<float> random = test::seeded("every size " + std::to_string(seed), 5 * 400);
@@ -88,7 +91,8 @@ TEST(Suppress, ofEverySizeAsOneByOne) {
             for (size_t i = 0; i < 400; i++) {
                 const float* r = &random[5 * i];
                 // Sizes by their ratios, so that as many are small as large; some whole, so that edges meet.
-                const float wide = size.least <= 0 ? size.least + r[2] * (size.most - size.least) : size.least * std::pow(size.most / size.least, r[2]);
+                const float wide = size.least <= 0 ? size.least + r[2] * (size.most - size.least)
+                                                   : size.least * std::pow(size.most / size.least, r[2]);
                 const float high = i % 3 == 0 ? wide : wide * (0.5f + r[3]);
                 Box box{r[0] * size.extent, r[1] * size.extent, 0, 0, std::floor(r[4] * 20) / 20};
                 if (i % 4 == 0) box.x1 = std::floor(box.x1), box.y1 = std::floor(box.y1);
@@ -97,7 +101,8 @@ TEST(Suppress, ofEverySizeAsOneByOne) {
             }
             for (const Overlap kind : {Overlap::Union, Overlap::Smaller}) {
                 for (const double threshold : {0.5, 0.7}) {
-                    EXPECT_EQ(suppress(boxes, threshold, kind), suppressedOneByOne(boxes, threshold, kind)) << size.least << " " << size.most << " " << threshold;
+                    const std::vector<size_t> expected = suppressedOneByOne(boxes, threshold, kind);
+                    EXPECT_EQ(suppress(boxes, threshold, kind), expected) << size.least << " to " << size.most << " " << threshold;
                 }
             }
         }

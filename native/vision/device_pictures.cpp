@@ -101,7 +101,9 @@ DevicePictures::DevicePictures(const Device& device, const std::vector<Image>& i
     at::parallel_for(0, int64_t(files.size()), 1, [&](int64_t begin, int64_t end) { // while it decodes
         for (int64_t i = begin; i < end; i++) whole[size_t(i)] = isWholeJpeg(files[size_t(i)].data, files[size_t(i)].bytes);
     });
-    if (std::count(whole.begin(), whole.end(), 0) > 0) throw Error("ERR_IMAGE_DECODE", "expected a whole baseline JPEG file, got a part of one or another");
+    if (std::count(whole.begin(), whole.end(), 0) > 0) {
+        throw Error("ERR_IMAGE_DECODE", "expected a whole baseline JPEG file, got a part of one or another");
+    }
     const at::Tensor up = device.up(staged);
     int64_t at = 0;
     for (size_t i = 0; i < images.size(); i++) {

@@ -215,7 +215,8 @@ async function photos({ device, rehearsal, size, load, say, verdict }, FaceRecog
     size(3, 1),
     size(1, 0),
   )
-  say(`On this machine's processor ${photos64.length} photos at once are ${figure(ratio(together.sequence, together.together))} times as fast as one after the other.`)
+  const gain = figure(ratio(together.sequence, together.together))
+  say(`On this machine's processor ${photos64.length} photos at once are ${gain} times as fast as one after the other.`)
   await Promise.all([processor.close(), recognizer.close(), other.close()])
 }
 
@@ -259,8 +260,9 @@ async function damaged(recognizer, processor, files, verdict) {
   const beside = [...seven.slice(0, 3), bad['without its tables'], ...seven.slice(3)].map((bytes) => recognizer.faces(bytes))
   const codes = await Promise.all(beside.map(code))
   const good = await Promise.all(beside.filter((_, i) => i !== 3))
-  const same = good.filter((faces, i) => faces.length === alone[i].length && faces.every((face) => moved(nearest(alone[i], face), face) < 0.02)).length
-  verdict('seven photos beside a wrong one have their faces', same === 7 && codes[3] === 'ERR_IMAGE_DECODE', `${same}, ${codes[3]}`, '7, ERR_IMAGE_DECODE')
+  const isSame = (faces, others) => faces.length === others.length && faces.every((face) => moved(nearest(others, face), face) < 0.02)
+  const measured = `${good.filter((faces, i) => isSame(faces, alone[i])).length}, ${codes[3]}`
+  verdict('seven photos beside a wrong one have their faces', measured === '7, ERR_IMAGE_DECODE', measured, '7, ERR_IMAGE_DECODE')
 }
 
 /** A JPEG file without its segments of that kind. */
