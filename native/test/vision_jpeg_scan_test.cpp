@@ -51,6 +51,19 @@ TEST_P(JpegScan, isCutOffAnywhere) {
     }
 }
 
+TEST_P(JpegScan, lacksTablesOrCodes) {
+    for (const uint8_t kind : {0xdb, 0xc4}) {
+        Bytes other(file.begin(), file.begin() + 2);
+        size_t at = 2;
+        for (; file[at + 1] != 0xda; at += 2 + segment(at)) {
+            if (file[at + 1] != kind) other.insert(other.end(), file.begin() + long(at), file.begin() + long(at + 2 + segment(at)));
+        }
+        other.insert(other.end(), file.begin() + long(at), file.end());
+        ASSERT_LT(other.size(), file.size());
+        EXPECT_FALSE(isWhole(other)) << int(kind);
+    }
+}
+
 TEST_P(JpegScan, holdsMoreThanThePicture) {
     Bytes more = file;
     more.insert(more.end() - 2, {0x12, 0x34});

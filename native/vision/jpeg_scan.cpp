@@ -72,6 +72,7 @@ private:
 
 struct Colour {
     uint8_t id = 0;
+    uint8_t table = 0; // of quantization
     int blocks = 0; // in a unit
     const Codes* dc = nullptr;
     const Codes* ac = nullptr;
@@ -82,6 +83,7 @@ struct Head {
     std::array<Codes, 8> codes; // four for DC, four for AC
     size_t units = 0;           // MCUs
     size_t interval = 0;        // of them between two restarts; 0: no restarts
+    std::array<bool, 4> tables{}; // of quantization, which are there
 };
 
 /// B.2.2. Returns false for what is not known here.
@@ -92,8 +94,8 @@ bool readFrame(const uint8_t* frame, size_t bytes, Head& head) {
     for (size_t i = 0; i < kColours; i++) {
         const uint8_t* const colour = frame + 6 + 3 * i;
         const size_t across = colour[1] >> 4, down = colour[1] & 15;
-        if (across < 1 || across > 4 || down < 1 || down > 4) return false;
-        head.colours[i].id = colour[0], head.colours[i].blocks = int(across * down);
+        if (across < 1 || across > 4 || down < 1 || down > 4 || colour[2] >= head.tables.size()) return false;
+        head.colours[i].id = colour[0], head.colours[i].blocks = int(across * down), head.colours[i].table = colour[2];
         wide = std::max(wide, 8 * across), high = std::max(high, 8 * down);
     }
     head.units = ((width + wide - 1) / wide) * ((height + high - 1) / high);
@@ -111,12 +113,24 @@ bool readCodes(const uint8_t* tables, size_t bytes, Head& head) {
     return true;
 }
 
+/// B.2.4.1: which there are; a decoder that has none might take those of the picture before.
+bool readTables(const uint8_t* tables, size_t bytes, Head& head) {
+    while (bytes > 0) {
+        const uint8_t which = *tables;
+        const size_t some = 1 + kBlock * (which >> 4 == 0 ? 1 : 2);
+        if ((which & ~0x13) != 0 || bytes < some) return false;
+        head.tables[which & 3] = true;
+        tables += some, bytes -= some;
+    }
+    return true;
+}
+
 /// B.2.3
 bool readScan(const uint8_t* scan, size_t bytes, Head& head) {
     if (head.units == 0 || bytes != 4 + 2 * kColours || scan[0] != kColours) return false;
     for (size_t i = 0; i < kColours; i++) {
         const uint8_t* const colour = scan + 1 + 2 * i;
-        if (colour[0] != head.colours[i].id || (colour[1] & ~0x33) != 0) return false;
+        if (colour[0] != head.colours[i].id || (colour[1] & ~0x33) != 0 || !head.tables[head.colours[i].table]) return false;
         head.colours[i].dc = &head.codes[colour[1] >> 4];
         head.colours[i].ac = &head.codes[4 + (colour[1] & 3)];
     }
@@ -212,6 +226,7 @@ bool isWholeJpeg(const uint8_t* file, size_t bytes) {
         const size_t some = length - 2;
         if ((marker == 0xc0 || marker == 0xc1) && !readFrame(content, some, head)) return false; // SOF0, SOF1
         if (marker == 0xc4 && !readCodes(content, some, head)) return false;                     // DHT
+        if (marker == 0xdb && !readTables(content, some, head)) return false;                    // DQT
         if (marker == 0xdd) {                                                                    // DRI
             if (some != 2) return false;
             head.interval = size_t(content[0]) << 8 | content[1];
