@@ -1,8 +1,9 @@
 import { EventEmitter } from 'node:events';
+import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { DepthMap } from '../dist/depth/depth-map.js';
 import { DepthWatch } from '../dist/depth/watch.js';
-import type { Face, RawImage } from '../dist/index.js';
+import type { Face, ImageInput, RawImage } from '../dist/index.js';
 import { Decision } from '../packages/service/dist/pipeline/decision.js';
 import { FaceWatch, type Frame } from '../packages/service/dist/pipeline/face-watch.js';
 import { CameraDepth } from '../packages/service/dist/pipeline/depth-watch.js';
@@ -249,6 +250,67 @@ describe('when the camera is lost', () => {
     });
     await watch.close();
   });
+});
+
+it('a frame that came as a file has its pixels only until it was looked at or dropped', async () => {
+  const jpeg = await sharp({ create: { width: 320, height: 240, channels: 3, background: '#808080' } }).jpeg().toBuffer();
+  const camera = Object.assign(new EventEmitter(), { config: { id: 'door' }, stop: async () => {} }) as never as Camera;
+  const seen: RawImage[] = [];
+  const ends: (() => void)[] = [];
+  const deep: ImageInput[] = [];
+  const watch = (frames: AsyncIterable<ImageInput>) =>
+    new DepthWatch(frames, async (frame) => {
+      deep.push(frame);
+      return new DepthMap(new Float32Array(160 * 128));
+    });
+  const faces = (pixels: ImageInput) => {
+    seen.push(pixels as RawImage);
+    return new Promise<Face[]>((resolve) => ends.push(() => resolve([])));
+  };
+  const pipeline = new CameraPipeline({
+    camera,
+    tell: () => {},
+    faces: {
+      decision: { frames: 1, unknownFrames: 1, minScore: 0, minSize: 0, minSharpness: 0, leftAfter: 60 },
+      recognizer: { threshold: 0.6, faces },
+      nearest: async () => [],
+      pictures: false,
+    },
+    depth: { estimator: { watch } as never, every: 0.01, clearAt: 0.3 },
+  });
+  const bytes = () => seen.map(({ data }) => data.byteLength);
+  const whole = 320 * 240 * 3;
+  const { decoded } = pipeline;
+  const put = decoded.put.bind(decoded);
+  const all: RawImage[] = [];
+  decoded.put = (item) => {
+    all.push(item.picture.pixels);
+    put(item);
+  };
+  for (let i = 1; i <= 3; i++) {
+    camera.emit('frame', jpeg);
+    await until(`frame ${i} is decoded`, () => all.length === i);
+    if (i === 1) await until('it is looked at', () => seen.length === 1);
+  }
+  // The first is looked at, the second was dropped for the third.
+  expect(all.map(({ data }) => data.byteLength)).toEqual([whole, 0, whole]);
+  ends.shift()!();
+  await until('the third is looked at', () => seen.length === 2);
+  expect(bytes()).toEqual([0, whole]);
+  ends.shift()!();
+  await until('it is over', () => pipeline.analysed === 2 && deep.length > 0);
+  await pipeline.close();
+  expect(bytes()).toEqual([0, 0]);
+  expect(await pipeline.jpeg()).toBe(jpeg);
+  // Depth, which goes at a pace of its own, has the files.
+  expect(new Set(deep)).toEqual(new Set([jpeg]));
+
+  const raw: RawImage = { data: new Uint8Array(64 * 48), width: 64, height: 48, channels: 1 };
+  const other = new CameraPipeline({ camera, tell: () => {} });
+  camera.emit('frame', raw);
+  await until('raw pixels were looked at', () => other.analysed === 1);
+  await other.close();
+  expect(raw.data).toHaveLength(64 * 48);
 });
 
 describe('a queue of the newest', () => {

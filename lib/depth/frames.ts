@@ -1,6 +1,7 @@
 import * as fs from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import * as path from 'node:path';
+import { visionAddon } from '../addon';
 import { FaissVisionError } from '../error';
 import type { ImageInput, MatLike, RawImage } from '../image';
 import { matPixels, matPixelsAsync } from '../image/mat';
@@ -215,4 +216,9 @@ function takePart(bytes: Buffer, line: Buffer): { content: Uint8Array; rest: Buf
   const end = length !== undefined ? contentBegin + Number(length) : bytes.indexOf(Buffer.concat([Buffer.from('\r\n'), line]), contentBegin);
   if (end < 0 || end > bytes.length) return undefined;
   return { content: Uint8Array.from(bytes.subarray(contentBegin, end)), rest: bytes.subarray(end) };
+}
+
+/** Frees the memory of pixels that nobody reads any more, where it is theirs alone; else it waits for a garbage collection. */
+export function freePixels({ data }: RawImage): void {
+  if (data.byteLength === data.buffer.byteLength) visionAddon().detach(data.buffer as ArrayBuffer);
 }

@@ -21,7 +21,8 @@ export function photosAtOnce(device: string | undefined, decoder?: string): numb
  * @throws what `decode` and `look` throw
  */
 export function lookAt<T>(image: ImageInput, how: Omit<Decoding, 'turn'>, places: Places, look: (pixels: Pixels) => Promise<T>): Promise<T> {
-  return places.hold(async (turn) => lookOnce(await decode(image, 'image', { ...how, turn }), look));
+  // Not `{ ...how, turn }`: each such object gets a hidden class of its own, which only a full collection frees.
+  return places.hold(async (turn) => lookOnce(await decode(image, 'image', { turn, ...how }), look));
 }
 
 async function lookOnce<T>(pixels: Pixels, look: (pixels: Pixels) => Promise<T>): Promise<T> {

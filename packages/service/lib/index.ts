@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
-import { setFlagsFromString } from 'node:v8';
 import { loadConfig } from './config/load.js';
 import { openLogs } from './logs.js';
 import { Service } from './service.js';
@@ -16,8 +15,6 @@ export type { Config } from './config/schema.js';
  * @throws ERR_CONFIG_INVALID and what opening and listening throw
  */
 export async function serve(file: string, onListening: (address: string) => void = () => {}): Promise<void> {
-  // A frame's pixels count as V8's: ten a second would have it collect everything once a second, beside a heap that hardly changes.
-  setFlagsFromString('--heap-growing-percent=300');
   const { config } = await loadConfig(file);
   const service = await Service.open(config, await openLogs(config.logs));
   const asked = new Promise<void>((resolve) => {

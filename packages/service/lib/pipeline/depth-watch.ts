@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DepthEstimator, DepthMap, RawImage } from 'faiss-vision';
+import type { DepthEstimator, DepthMap, ImageInput } from 'faiss-vision';
 import { Newest } from './newest.js';
 
 export interface DepthOptions {
@@ -14,7 +14,7 @@ export interface DepthOptions {
 
 /** One camera's depth: the library's own watch over its newest frames, at a pace of its own. */
 export class CameraDepth {
-  readonly frames = new Newest<RawImage>();
+  readonly frames = new Newest<ImageInput>();
   estimated = 0;
   readonly #options: DepthOptions;
   #stop = new AbortController();

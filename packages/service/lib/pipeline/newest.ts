@@ -6,11 +6,17 @@ export class Newest<T> {
   #item: { value: T } | undefined;
   #closed = false;
   #wake = () => {};
+  readonly #letGo: (value: T) => void;
+
+  /** @param letGo gets what was dropped */
+  constructor(letGo: (value: T) => void = () => {}) {
+    this.#letGo = letGo;
+  }
 
   put(value: T): void {
     if (this.#closed) return;
     this.received++;
-    if (this.#item) this.dropped++;
+    this.clear();
     this.#item = { value };
     this.#wake();
   }
@@ -36,8 +42,11 @@ export class Newest<T> {
 
   /** Lets go what waits. */
   clear(): void {
-    if (this.#item) this.dropped++;
+    const item = this.#item;
+    if (!item) return;
     this.#item = undefined;
+    this.dropped++;
+    this.#letGo(item.value);
   }
 
   /** What waits is still given out. */

@@ -3,7 +3,7 @@ import sharp from 'sharp';
 import type { ImageInput, RawImage } from 'faiss-vision';
 import { FaissVisionError } from '../error.js';
 
-/** A frame's pixels and, where it came as one, its JPEG. */
+/** A frame's pixels and, where it came as one, its JPEG: then the pixels are free again once the frame was looked at. */
 export interface Picture {
   pixels: RawImage;
   jpeg?: Uint8Array;

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { DepthEstimator, DepthMap, ImageInput } from 'faiss-vision';
+import { freePixels } from 'faiss-vision/frames';
 import type { Camera } from '../sources/camera.js';
 import { CameraDepth } from './depth-watch.js';
 import { FaceWatch, type FaceWatchOptions, type Frame, type LiveFace, type Tell } from './face-watch.js';
@@ -40,6 +41,11 @@ interface Incoming extends Omit<Frame, 'pixels'> {
   image: ImageInput;
 }
 
+interface Decoded {
+  frame: Frame;
+  picture: Picture;
+}
+
 /**
  * One camera's way from frame to event: read, decode, find and recognise faces, beside them depth. In front of each stage
  * waits one frame at most, the newest; what a stage has decided is never dropped.
@@ -48,7 +54,7 @@ export class CameraPipeline extends EventEmitter<PipelineEvents> {
   readonly camera: Camera;
   /** In front of the decoder and of the detector. */
   readonly incoming = new Newest<Incoming>();
-  readonly decoded = new Newest<Incoming & Picture>();
+  readonly decoded = new Newest<Decoded>(({ picture }) => letGo(picture));
   analysed = 0;
   failures = 0;
   live: Live | undefined;
@@ -95,14 +101,17 @@ export class CameraPipeline extends EventEmitter<PipelineEvents> {
   }
 
   async #decode(): Promise<void> {
-    for await (const incoming of this.incoming) {
+    for await (const { image, number, time, at } of this.incoming) {
       const begin = performance.now();
       try {
-        const picture = await decodeFrame(incoming.image);
+        const picture = await decodeFrame(image);
         this.emit('took', 'decode', performance.now() - begin);
-        if (incoming.number <= this.#lostAt) continue;
-        this.depth?.frames.put(picture.pixels);
-        this.decoded.put({ ...incoming, ...picture });
+        if (number <= this.#lostAt) continue;
+        const { pixels, jpeg } = picture;
+        // As a file: it decodes the few that it looks at, and these pixels are free again before.
+        this.depth?.frames.put(jpeg ?? pixels);
+        // Not `{ ...incoming, ...picture }`: each such object gets hidden classes of its own, which only a full collection frees.
+        this.decoded.put({ frame: { number, time, at, pixels }, picture });
       } catch (error) {
         this.#failed(error);
       }
@@ -111,11 +120,11 @@ export class CameraPipeline extends EventEmitter<PipelineEvents> {
   }
 
   async #analyse(): Promise<void> {
-    for await (const { number, time, at, image: _, ...picture } of this.decoded) {
+    for await (const { frame, picture } of this.decoded) {
       const begin = performance.now();
       try {
-        const { pixels } = picture;
-        const faces = (await this.#faces?.take({ number, time, at, pixels })) ?? [];
+        const { number, time, pixels } = frame;
+        const faces = (await this.#faces?.take(frame)) ?? [];
         this.analysed++;
         this.#picture = picture;
         this.#jpeg = undefined;
@@ -126,6 +135,8 @@ export class CameraPipeline extends EventEmitter<PipelineEvents> {
         this.emit('live', this.live);
       } catch (error) {
         this.#failed(error);
+      } finally {
+        letGo(picture);
       }
     }
   }
@@ -164,4 +175,9 @@ export class CameraPipeline extends EventEmitter<PipelineEvents> {
     this.failures++;
     this.emit('failed', error);
   }
+}
+
+/** Until a collection finds them, pixels count as V8's: ten frames a second would have it collect all of its heap once a second. */
+function letGo({ jpeg, pixels }: Picture): void {
+  if (jpeg) freePixels(pixels); // else they are what the newest frame is shown by
 }
