@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process';
 import { createRequire } from 'node:module';
+import { setFlagsFromString } from 'node:v8';
 import type { RawImage } from 'faiss-vision';
 import { FaissVisionError } from '../error.js';
 import { cleaned } from './address.js';
@@ -22,6 +23,8 @@ export function hasOpenCv(): boolean {
 
 /** A source's frames as raw pixels, by OpenCV's VideoCapture in a process of its own: always the newest. A film goes at its own pace. */
 export async function* openCvFrames(source: string, { fps, film }: { fps: number; film: boolean }, signal: AbortSignal): AsyncGenerator<RawImage> {
+  // Pixels from another process count as V8's until it collects: at its own pace it would collect all of its heap once a second.
+  setFlagsFromString('--heap-growing-percent=100');
   const child = fork(new URL('./capture-process.js', import.meta.url), [source, film ? 'film' : 'live', String(fps)], {
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
