@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The service: from a frame to the event at a subscriber, many cameras beside one another, what HTTP costs, and a soak.
 //
-//   npm run bench:service [-- --minutes 10 [--cameras 16]] [--only latency,http,cameras,soak] [--json]
+//   npm run bench:service [-- --minutes 10 [--cameras 16] [--fps 40]] [--only latency,http,cameras,soak] [--json]
 //
 // Uses Debian's mosquitto. An event has the time at which the service took over the frame that decided; the first figure is from
 // there to the subscriber.
@@ -26,6 +26,7 @@ const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '0.5' },
     cameras: { type: 'string', default: '1' },
+    fps: { type: 'string', default: '10' },
     only: { type: 'string', default: 'latency,http,cameras,soak' },
     json: { type: 'boolean' },
   },
@@ -250,10 +251,10 @@ async function http() {
 const SETTLING = 120
 
 /** Cameras for a while, one unless told: memory once it has settled and at the end, its curve, and the event loop's delay in the worst minute. */
-async function soak(broker, minutes, count) {
+async function soak(broker, minutes, count, fps) {
   const frames = await film(['obama2.jpg', 'biden.jpg'].map((name) => ({ name, photo: photo(name) })))
-  const camera = await mjpegServer(frames, { fps: 10 })
-  const cameras = Array.from({ length: count }, (_, i) => ({ id: `camera-${i}`, source: camera.url }))
+  const camera = await mjpegServer(frames, { fps })
+  const cameras = Array.from({ length: count }, (_, i) => ({ id: `camera-${i}`, source: camera.url, fps }))
   const service = await startService({ mqtt: { url: broker.url }, cameras, events: { snapshots: true } })
   await service.enrol('Obama', 'obama.jpg')
   const begin = performance.now()
@@ -275,6 +276,7 @@ async function soak(broker, minutes, count) {
   return {
     minutes,
     cameras: count,
+    fps,
     early,
     late,
     growth: late / early - 1,
@@ -306,9 +308,9 @@ try {
         `16 cameras: ${r.framesPerSecond.toFixed(1)} frames a second; shares ${percent(r.smallestShare)} to ${percent(r.largestShare)} (even: ${percent(r.evenShare)})`,
     ],
     soak: [
-      () => soak(broker, Number(values.minutes), Number(values.cameras)),
+      () => soak(broker, Number(values.minutes), Number(values.cameras), Number(values.fps)),
       (r) =>
-        `${r.minutes} min of ${r.cameras} camera(s): memory ${r.early.toFixed(0)} MiB once settled, ${r.late.toFixed(0)} at the end: ` +
+        `${r.minutes} min of ${r.cameras} camera(s), ${r.fps} frames a second: memory ${r.early.toFixed(0)} MiB once settled, ${r.late.toFixed(0)} at the end: ` +
         `${r.growth < 0 ? '' : '+'}${percent(r.growth)}; event loop p99 ${r.eventLoopP99.toFixed(1)} ms\n` +
         `  MiB, minute by minute: ${r.eachMinute.map((m) => m.toFixed(0)).join(' ')}`,
     ],
