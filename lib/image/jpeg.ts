@@ -49,9 +49,13 @@ function segments(bytes: Buffer): Segment[] | undefined {
  * @returns undefined for what is no JPEG file, and for one with anything unusual
  */
 export function jpegHeader(bytes: Buffer): JpegHeader | undefined {
+  return headerIn(segments(bytes) ?? []);
+}
+
+function headerIn(all: readonly Segment[]): JpegHeader | undefined {
   let size: { width: number; height: number } | undefined;
   let icc: Buffer | undefined;
-  for (const { marker, content } of segments(bytes) ?? []) {
+  for (const { marker, content } of all) {
     if (isFrame(marker)) {
       if (size !== undefined || content.length < 6) return undefined;
       size = { height: content.readUInt16BE(1), width: content.readUInt16BE(3) };
@@ -61,7 +65,8 @@ export function jpegHeader(bytes: Buffer): JpegHeader | undefined {
       icc = content.subarray(14);
     }
   }
-  return size && { ...size, icc };
+  // Not `{ ...size, icc }`, which gives each such object a hidden class of its own.
+  return size && { width: size.width, height: size.height, icc };
 }
 
 /**
@@ -70,10 +75,10 @@ export function jpegHeader(bytes: Buffer): JpegHeader | undefined {
  * Nothing of it is trusted: what is decoded is checked once more where it is decoded.
  */
 export function plainJpeg(bytes: Buffer): JpegHeader | undefined {
-  const header = jpegHeader(bytes);
+  const all = segments(bytes) ?? [];
+  const header = headerIn(all);
   if (header === undefined || bytes.readUInt16BE(bytes.length - 2) !== END_OF_IMAGE) return undefined;
   if (header.icc !== undefined && !isSrgb(header.icc)) return undefined;
-  const all = segments(bytes)!;
   return all.every(isPlain) && all.filter(isExif).length <= 1 ? header : undefined;
 }
 
