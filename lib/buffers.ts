@@ -26,6 +26,11 @@ export function lasting<T>(bytes: T): T | Uint8Array {
   return !isMainThread && Buffer.isBuffer(bytes) ? new Uint8Array(bytes) : bytes;
 }
 
+/** The memory of bytes that have it for themselves; a small Buffer may be a part of Node's pool. */
+export function ownBuffer({ buffer, byteLength }: Uint8Array | Uint8ClampedArray): ArrayBuffer | undefined {
+  return buffer.byteLength === byteLength ? (buffer as ArrayBuffer) : undefined;
+}
+
 /**
  * The same numbers in memory that stays valid while native code reads it on another thread: the array itself, marked
  * untransferable, or a copy where nothing can keep a caller from detaching, shrinking or sharing it.

@@ -2,6 +2,7 @@ import * as fs from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import * as path from 'node:path';
 import { visionAddon } from '../addon';
+import { ownBuffer } from '../buffers';
 import { FaissVisionError } from '../error';
 import type { ImageInput, MatLike, RawImage } from '../image';
 import { matPixels, matPixelsAsync } from '../image/mat';
@@ -220,5 +221,6 @@ function takePart(bytes: Buffer, line: Buffer): { content: Uint8Array; rest: Buf
 
 /** Frees the memory of pixels that nobody reads any more, where it is theirs alone; else it waits for a garbage collection. */
 export function freePixels({ data }: RawImage): void {
-  if (data.byteLength === data.buffer.byteLength) visionAddon().detach(data.buffer as ArrayBuffer);
+  const own = ownBuffer(data);
+  if (own) visionAddon().detach(own);
 }

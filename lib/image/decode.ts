@@ -2,7 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { types } from 'node:util';
 import type { Metadata } from 'sharp';
-import { lasting } from '../buffers';
+import { lasting, ownBuffer } from '../buffers';
 import { FaissVisionError } from '../error';
 import { checkSize, invalid, maxPixels as mostPixels } from './check';
 import type { ImageInput, Pixels } from './input';
@@ -102,7 +102,7 @@ async function decodeBytes(encoded: Encoded, name: string, how: Decoding): Promi
     const { width, height } = plain;
     checkSize(name, what, width, height, maxPixels);
     const jpeg = () => decodeBytes(encoded, name, { ...how, keepJpeg: false });
-    return { data: bytes, width, height, channels: 3, order: 'rgb', stride: 3 * width, ...ownBuffer(bytes), jpeg };
+    return { data: bytes, width, height, channels: 3, order: 'rgb', stride: 3 * width, own: ownBuffer(bytes), jpeg };
   }
   // Loaded with the first picture, so that importing this package loads no native code.
   const sharp = require('sharp') as typeof import('sharp');
@@ -122,7 +122,7 @@ async function decodeBytes(encoded: Encoded, name: string, how: Decoding): Promi
     const data = lasting(made);
     const { width, height } = info;
     const channels = info.channels as 3 | 4; // sRGB, with or without opacity
-    const pixels: Pixels = { data, width, height, channels, order: 'rgb', stride: width * channels, ...ownBuffer(data) };
+    const pixels: Pixels = { data, width, height, channels, order: 'rgb', stride: width * channels, own: ownBuffer(data) };
     return upright ? { ...pixels, shrunk: { x: upright.width / width, y: upright.height / height } } : pixels;
   } catch (error) {
     if (error instanceof FaissVisionError) throw error;
@@ -141,9 +141,4 @@ async function readHeader(bytes: Buffer, shrink: number): Promise<Header> {
   if (jpeg && !(shrink > 1 && isLarge(jpeg))) return jpeg;
   const sharp = require('sharp') as typeof import('sharp');
   return sharp(bytes, { limitInputPixels: false }).metadata();
-}
-
-/** A small one may be a part of Node's pool. */
-function ownBuffer({ buffer, byteLength }: Uint8Array): { own?: ArrayBuffer } {
-  return buffer.byteLength === byteLength ? { own: buffer as ArrayBuffer } : {};
 }

@@ -26,7 +26,7 @@ export interface Pixels {
   readonly order: 'rgb' | 'bgr';
   readonly stride: number;
   /** Memory that decoding made for these pixels alone, which whoever asked for them may detach. */
-  readonly own?: ArrayBuffer;
+  readonly own?: ArrayBuffer | undefined;
   /** Where `data` are a JPEG file's bytes, for a GPU to decode: its pixels, for when that refuses. */
   readonly jpeg?: () => Promise<Pixels>;
   /** Where the picture was shrunk while it was decoded: its width and height in those of these pixels. */
